@@ -1,0 +1,1 @@
+//! L4: benchmarks, side by side with the real peers.

@@ -1,0 +1,3 @@
+//! L3: the one binary.
+
+fn main() {}

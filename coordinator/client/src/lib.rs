@@ -1,0 +1,1 @@
+//! L2: a typed client of the native API.

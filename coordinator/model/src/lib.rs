@@ -1,0 +1,1 @@
+//! L0: ids, quantities, gang specifications, phases and reasons.

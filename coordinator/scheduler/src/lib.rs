@@ -1,0 +1,1 @@
+//! L1: gang placement as a pure function.

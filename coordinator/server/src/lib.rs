@@ -1,0 +1,1 @@
+//! L2: the coordinator daemon, tonic and axum around the brain.

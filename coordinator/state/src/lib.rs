@@ -1,0 +1,1 @@
+//! L1: the replicated brain, decide() and apply().

@@ -1,0 +1,1 @@
+//! L2: write-ahead log, snapshots and applied records on disk.

@@ -1,0 +1,1 @@
+//! L1: every job kind: default, validate, expand to a gang, show status.

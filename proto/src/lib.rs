@@ -1,0 +1,1 @@
+//! L0: wire types of the native API and the agent sessions, generated without protoc.

@@ -1,0 +1,1 @@
+//! L2: what every daemon shares: supervised tasks, drain, readiness, telemetry.

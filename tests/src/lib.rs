@@ -1,0 +1,1 @@
+//! L4: whole-system tests with real processes.

@@ -1,0 +1,1 @@
+//! L2: the agent daemon: processes, shims, environments, GPUs, logs.

@@ -1,0 +1,1 @@
+//! L1: desired and observed replicas in, actions out.

@@ -1,0 +1,1 @@
+//! L2: a c10d TCPStore-compatible rendezvous server.

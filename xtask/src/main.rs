@@ -1,0 +1,3 @@
+//! Development tasks: layer lint, verify.
+
+fn main() {}
