@@ -1,1 +1,49 @@
-//! L0: ids, quantities, gang specifications, phases and reasons.
+//! L0: the words of Muster. Ids, quantities, gang specifications, phases and reasons.
+//!
+//! Everything here is plain data with total functions on it: no I/O, no clock, no randomness. The
+//! crate knows nothing of the wire format (`muster-proto`) and nothing of manifests
+//! (`muster-kinds`); both translate into these types.
+
+mod condition;
+mod container;
+mod event;
+mod exit;
+mod field_error;
+mod gang;
+mod ids;
+mod launch;
+mod names;
+mod phase;
+mod policy;
+mod quantity;
+mod reason;
+mod resources;
+mod template;
+mod time;
+mod wait;
+
+pub use condition::{Condition, ConditionType, Conditions};
+pub use container::{
+    ContainerSpec, EnvSource, EnvVar, HostPathKind, PodSpec, PortSpec, Volume, VolumeMount,
+    VolumeSource,
+};
+pub use event::{Event, EventReason, Severity};
+pub use exit::{Cause, Exit, ExitStatus};
+pub use field_error::{FieldError, FieldPath, Problem};
+pub use gang::{GangSpec, Rendezvous, RoleIndex, RoleName, RoleSpec, SuccessRule};
+pub use ids::{
+    Attempt, EventId, Fence, Generation, JobId, NodeId, Rank, ReplicaId, RequestId, Uid,
+};
+pub use launch::{GenerationContext, LaunchSpec};
+pub use names::{
+    JobKey, JobKind, JobName, NameError, Namespace, NodeName, is_dns1035_label,
+    is_dns1123_subdomain,
+};
+pub use phase::{AfterStop, GangPhase, JobPhase, ReplicaPhase};
+pub use policy::{CleanPodPolicy, RestartPolicy, RunPolicy, SchedulingPolicy, Verdict};
+pub use quantity::{Quantity, QuantityError};
+pub use reason::{Code, Reason};
+pub use resources::{ResourceName, Resources};
+pub use template::{EnvTemplate, Part, Template, Variable};
+pub use time::{Millis, Timestamp};
+pub use wait::{Shortage, Wait};

@@ -1,0 +1,154 @@
+//! Why the coordinator refuses a request. Every reason has a code with a page in `docs/errors/`, a
+//! sentence that says what is wrong, and the next step.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::field_error::FieldError;
+use crate::names::{JobKey, NodeName};
+
+/// A stable error code, such as `M1004`; `muster explain M1004` prints its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Code(pub &'static str);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Why a command was refused. Nothing of a refused command has been applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// Fields of the manifest are wrong; all of them are listed.
+    Invalid {
+        /// What the manifest is about, as `Kind name`.
+        object: String,
+        /// The problems.
+        errors: Vec<FieldError>,
+    },
+    /// A job of that name exists.
+    AlreadyExists {
+        /// The job.
+        job: JobKey,
+    },
+    /// There is no such job.
+    JobNotFound {
+        /// The job.
+        job: JobKey,
+    },
+    /// There is no such node.
+    NodeNotFound {
+        /// The node.
+        node: String,
+    },
+    /// Fields that cannot change after creation would change.
+    Immutable {
+        /// The job.
+        job: JobKey,
+        /// The fields.
+        errors: Vec<FieldError>,
+    },
+    /// The job is being deleted.
+    BeingDeleted {
+        /// The job.
+        job: JobKey,
+    },
+    /// The job has ended, so that the change has no meaning any more.
+    Finished {
+        /// The job.
+        job: JobKey,
+    },
+    /// A placement was planned on a state that has changed since.
+    StalePlan {
+        /// What has changed.
+        why: String,
+    },
+    /// The node is in use and reachable; its agent would have to go first.
+    NodeInUse {
+        /// The node.
+        node: NodeName,
+    },
+    /// Another running agent has registered under this name.
+    NodeNameTaken {
+        /// The name.
+        node: NodeName,
+        /// The address of the agent that holds it.
+        address: String,
+    },
+}
+
+impl Reason {
+    /// The code of this reason.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::Invalid { .. } => "M1001",
+            Self::AlreadyExists { .. } => "M1004",
+            Self::JobNotFound { .. } | Self::NodeNotFound { .. } => "M1005",
+            Self::Immutable { .. } => "M1006",
+            Self::BeingDeleted { .. } => "M1007",
+            Self::Finished { .. } => "M1008",
+            Self::StalePlan { .. } => "M2002",
+            Self::NodeInUse { .. } => "M2003",
+            Self::NodeNameTaken { .. } => "M2004",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid { object, errors } => {
+                write!(f, "{object} is invalid:")?;
+                list(f, errors)
+            }
+            Self::AlreadyExists { job } => write!(
+                f,
+                "{job} already exists; use `muster apply` to change it, another name, or delete it first"
+            ),
+            Self::JobNotFound { job } => {
+                write!(f, "{job} not found; `muster get -A` lists what there is")
+            }
+            Self::NodeNotFound { node } => {
+                write!(
+                    f,
+                    "node {node:?} not found; `muster nodes` lists what there is"
+                )
+            }
+            Self::Immutable { job, errors } => {
+                write!(
+                    f,
+                    "{job} cannot be changed in these fields after its creation; delete it and create it anew:"
+                )?;
+                list(f, errors)
+            }
+            Self::BeingDeleted { job } => write!(
+                f,
+                "{job} is being deleted; wait until it is gone (`muster wait --for=delete`) and try again"
+            ),
+            Self::Finished { job } => {
+                write!(
+                    f,
+                    "{job} has ended; delete it and create it anew to run it again"
+                )
+            }
+            Self::StalePlan { why } => write!(f, "the plan is out of date: {why}"),
+            Self::NodeInUse { node } => write!(
+                f,
+                "node {node} is reachable; stop its agent before you remove it"
+            ),
+            Self::NodeNameTaken { node, address } => write!(
+                f,
+                "another agent at {address} runs under the name {node}; give this one another with --node-name"
+            ),
+        }
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, errors: &[FieldError]) -> fmt::Result {
+    errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
+}
+
+impl std::error::Error for Reason {}

@@ -1,0 +1,154 @@
+//! Why a gang waits: the scheduler's explanation, typed, so that clients can branch on it and
+//! people can read it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::NodeName;
+use crate::resources::{ResourceName, Resources};
+
+/// Why a gang has no placement yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// No node has registered, or none of them can be reached or used.
+    NoUsableNode {
+        /// How many nodes are known.
+        known: usize,
+    },
+    /// No node carries the labels that a role selects.
+    NoMatchingNode {
+        /// The role.
+        role: String,
+        /// The labels, as `key=value`.
+        selector: Vec<String>,
+    },
+    /// One replica asks for more than the largest node has, even when it is empty.
+    NeverFits {
+        /// The role of the replica.
+        role: String,
+        /// What is short.
+        shortage: Shortage,
+    },
+    /// The gang would fit into the empty cluster, but not into what is free now.
+    NotEnoughFree {
+        /// How many replicas the gang has.
+        replicas: u32,
+        /// How many of them would fit now.
+        would_fit: u32,
+        /// The role of the first replica that does not.
+        role: String,
+        /// What that replica is short of.
+        shortage: Shortage,
+    },
+    /// Nothing was tried yet.
+    NotTriedYet,
+}
+
+/// What one replica is short of, on the node that comes closest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// The scarce resource.
+    pub resource: ResourceName,
+    /// How much one replica needs on one node, in base units.
+    pub needs: u64,
+    /// The largest amount that one node has to offer, in base units.
+    pub largest: u64,
+    /// The node that offers it, if any does.
+    pub node: Option<NodeName>,
+    /// Everything that the replica asks for.
+    pub request: Resources,
+}
+
+impl Wait {
+    /// The machine-readable name of the reason.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoUsableNode { .. } => "NoUsableNode",
+            Self::NoMatchingNode { .. } => "NoMatchingNode",
+            Self::NeverFits { .. } => "NeverFits",
+            Self::NotEnoughFree { .. } => "NotEnoughFree",
+            Self::NotTriedYet => "NotTriedYet",
+        }
+    }
+}
+
+impl Shortage {
+    fn amount(&self, amount: u64) -> String {
+        match self.resource.0.as_str() {
+            "cpu" | "memory" => format!("{} {}", self.resource.show(amount), self.resource),
+            _ => format!("{}x {}", self.resource.show(amount), self.resource),
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUsableNode { known: 0 } => {
+                f.write_str("no node has registered; start an agent with `muster agent`")
+            }
+            Self::NoUsableNode { known } => write!(
+                f,
+                "none of the {known} known nodes can be used now; see `muster nodes` for which are unreachable"
+            ),
+            Self::NoMatchingNode { role, selector } => write!(
+                f,
+                "no node has the labels {} that role {role} selects",
+                selector.join(",")
+            ),
+            Self::NeverFits { role, shortage } => write!(
+                f,
+                "needs {} on one node for each {role} replica; the largest node has {}{}: ask for less or add a larger node",
+                shortage.amount(shortage.needs),
+                shortage.resource.show(shortage.largest),
+                on_node(shortage.node.as_ref()),
+            ),
+            Self::NotEnoughFree {
+                replicas,
+                would_fit,
+                role,
+                shortage,
+            } => write!(
+                f,
+                "needs {} on one node for role {role}; largest free block is {}{}; {would_fit} of {replicas} replicas would fit now",
+                shortage.amount(shortage.needs),
+                shortage.resource.show(shortage.largest),
+                on_node(shortage.node.as_ref()),
+            ),
+            Self::NotTriedYet => f.write_str("the scheduler has not looked at it yet"),
+        }
+    }
+}
+
+fn on_node(node: Option<&NodeName>) -> String {
+    node.map(|name| format!(" (node {name})"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_explanation_names_need_offer_and_node() {
+        let wait = Wait::NotEnoughFree {
+            replicas: 3,
+            would_fit: 1,
+            role: "Worker".into(),
+            shortage: Shortage {
+                resource: ResourceName::nvidia_gpu(),
+                needs: 4,
+                largest: 2,
+                node: NodeName::new("a").ok(),
+                request: Resources::new().with("nvidia.com/gpu", 4),
+            },
+        };
+        assert_eq!(
+            wait.to_string(),
+            "needs 4x nvidia.com/gpu on one node for role Worker; largest free block is 2 (node a); \
+             1 of 3 replicas would fit now"
+        );
+    }
+}

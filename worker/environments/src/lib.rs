@@ -1,0 +1,1 @@
+//! L2: images as cached virtual environments of the process runtime.
