@@ -20,6 +20,7 @@ mod reason;
 mod resources;
 mod template;
 mod time;
+mod view;
 mod wait;
 
 pub use condition::{Condition, ConditionType, Conditions};
@@ -46,4 +47,5 @@ pub use reason::{Code, Reason};
 pub use resources::{ResourceName, Resources};
 pub use template::{EnvTemplate, Part, Template, Variable};
 pub use time::{Millis, Timestamp};
+pub use view::{GangView, NodeView, Placement, RoleView, View};
 pub use wait::{Shortage, Wait};

@@ -4,19 +4,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::time::{Millis, Timestamp};
+use crate::time::Timestamp;
 
 /// Where a job is, as its owner sees it.
 ///
 /// ```text
-///              +-----------------------------------------------+
-///              v                                               |
-///  Suspended --> Queued --> Starting --> Running --> Succeeded |
-///    ^  ^          ^  ^        |  ^        |   |               |
-///    |  |          |  |        v  |        |   +---> Failed <--+-- (every state that is not final)
-///    |  |          |  +---- Restarting <---+
-///    |  |          |           |
-///    +--+----------+-----------+   (suspended from any state that is not final)
+///  Suspended --> Queued --> Starting --> Running --> Succeeded
+///                  ^          |  ^          |
+///                  |          v  |          |
+///                  +-------- Restarting <---+
+///
+///  every state that is not final --> Suspended, Failed
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum JobPhase {
@@ -79,14 +77,15 @@ impl JobPhase {
 ///
 /// ```text
 ///  Waiting --> Preparing --> Running --> Draining
-///   ^  |        ^  |           |            |
-///   |  |        |  v           v            v
-///   |  |        | Stopping <---+------------+
-///   |  |        |  |  |  \
-///   |  |     Backoff  |   +--> Released
-///   |  |              |            ^  |
-///   |  +--------------+------------+  |
-///   +--+------------------------------+   (resumed)
+///   ^  ^         ^  |           |  |        |  |
+///   |  |         |  v           v  |        v  |
+///   |  +---- Stopping <---------+--|--------+  |
+///   |  |      ^  |  |              |           |
+///   |  |      |  v  |              |           |
+///   |  +-- Backoff  |              |           |
+///   |         |     v              v           v
+///   +---------+-> Released <-------+-----------+
+///      (a resumed job waits again; Backoff and Stopping lead to Preparing, too)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum GangPhase {
@@ -118,8 +117,8 @@ pub enum GangPhase {
 /// What happens to a gang once all its ranks have stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AfterStop {
-    /// The next generation, on the same nodes, after this delay.
-    Restart(Millis),
+    /// The failure is judged: the job fails, or the next generation is prepared after a delay.
+    Judge,
     /// The placement is given up and the gang waits for another.
     Requeue,
     /// The placement is given up for good: the job has ended, is suspended or deleted.
