@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::JobKind;
 use crate::time::Timestamp;
 
 /// The types of a job's conditions (`kubeflow.org/v1` `JobConditionType`).
@@ -33,6 +34,20 @@ impl ConditionType {
             Self::Suspended => "Suspended",
             Self::Failed => "Failed",
         }
+    }
+}
+
+impl ConditionType {
+    /// The reason that goes with the condition in the v1 training operators: the job's kind and a word.
+    /// `holds` is false only for a job that is resumed.
+    #[must_use]
+    pub fn reason(self, kind: &JobKind, holds: bool) -> String {
+        let word = match (self, holds) {
+            (Self::Suspended, false) => "Resumed",
+            (Self::Running, false) => "Suspended",
+            _ => self.as_str(),
+        };
+        format!("{kind}{word}")
     }
 }
 

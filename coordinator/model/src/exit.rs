@@ -13,8 +13,14 @@ pub enum ExitStatus {
     Signal(u8),
     /// The kernel ended it because it passed its memory limit.
     OutOfMemory,
-    /// It could not be prepared or started; the sentence says why and what to do.
-    StartFailed(String),
+    /// It could not be prepared or started.
+    StartFailed {
+        /// Why, and what to do, as a sentence.
+        why: String,
+        /// Whether trying again without a change is pointless: a command that does not exist, say, but
+        /// not a package that could not be fetched.
+        permanent: bool,
+    },
     /// It was ordered to stop before it had been started.
     NeverStarted,
     /// Its agent finds no trace of it: the machine restarted, or its supervisor was killed before
@@ -51,7 +57,7 @@ impl ExitStatus {
             Self::Code(code) => u16::from(*code),
             Self::Signal(signal) => 128 + u16::from(*signal),
             Self::OutOfMemory | Self::Lost => 137,
-            Self::StartFailed(_) | Self::NeverStarted => 128,
+            Self::StartFailed { .. } | Self::NeverStarted => 128,
         }
     }
 
@@ -61,11 +67,23 @@ impl ExitStatus {
         *self == Self::Code(0)
     }
 
+    /// Whether the same would happen again without a change.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self,
+            Self::StartFailed {
+                permanent: true,
+                ..
+            }
+        )
+    }
+
     /// What this ending says about its cause.
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self {
-            Self::Code(_) | Self::OutOfMemory | Self::StartFailed(_) => Cause::Program,
+            Self::Code(_) | Self::OutOfMemory | Self::StartFailed { .. } => Cause::Program,
             Self::NeverStarted | Self::Lost => Cause::Surroundings,
             // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS come from the program's own deeds.
             Self::Signal(4 | 5 | 6 | 7 | 8 | 11 | 31) => Cause::Program,
@@ -79,7 +97,7 @@ impl ExitStatus {
         match self {
             Self::Code(0) => "Completed",
             Self::OutOfMemory => "OOMKilled",
-            Self::StartFailed(_) => "StartError",
+            Self::StartFailed { .. } => "StartError",
             Self::Lost | Self::NeverStarted => "ContainerStatusUnknown",
             Self::Code(_) | Self::Signal(_) => "Error",
         }
@@ -92,7 +110,7 @@ impl fmt::Display for ExitStatus {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}{}", signal_name(*signal)),
             Self::OutOfMemory => f.write_str("out of memory: it passed its memory limit"),
-            Self::StartFailed(why) => write!(f, "could not be started: {why}"),
+            Self::StartFailed { why, .. } => write!(f, "could not be started: {why}"),
             Self::NeverStarted => f.write_str("stopped before it was started"),
             Self::Lost => f.write_str("lost: its node restarted or its supervisor was killed"),
         }

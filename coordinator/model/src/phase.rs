@@ -10,9 +10,9 @@ use crate::time::Timestamp;
 ///
 /// ```text
 ///  Suspended --> Queued --> Starting --> Running --> Succeeded
-///                  ^          |  ^          |
-///                  |          v  |          |
-///                  +-------- Restarting <---+
+///                  ^          |           |  ^
+///                  |          v           v  |
+///                  +-------- Restarting -----+
 ///
 ///  every state that is not final --> Suspended, Failed
 /// ```
@@ -26,7 +26,7 @@ pub enum JobPhase {
     Starting,
     /// Its ranks run.
     Running,
-    /// A rank failed; the rest is stopped, and the gang starts again.
+    /// A rank failed and the whole gang starts again; lasts until its ranks run.
     Restarting,
     /// Ended well.
     Succeeded,
@@ -53,7 +53,7 @@ impl JobPhase {
             Queued => matches!(next, Starting | Suspended | Failed),
             Starting => matches!(next, Running | Restarting | Queued | Suspended | Failed),
             Running => matches!(next, Succeeded | Failed | Restarting | Suspended),
-            Restarting => matches!(next, Starting | Queued | Suspended | Failed),
+            Restarting => matches!(next, Running | Queued | Suspended | Failed),
             Succeeded | Failed => false,
         }
     }
