@@ -1,1 +1,50 @@
-//! L1: the replicated brain, decide() and apply().
+//! L1: the replicated brain of Muster.
+//!
+//! ```text
+//!  command --> decide(&State, &Policy, &Command) --> Decision { reply, changes }
+//!                                                        |
+//!                       one Raft entry = Changes <-------+      (nothing is half done before this)
+//!                                                        |
+//!              apply(&mut State, index, &Changes) <------ committed, on every node
+//! ```
+//!
+//! The leader alone judges; what is replicated are puts and deletes of typed records, which apply
+//! mechanically. A refused command is a value and leaves no change; a committed entry cannot fail.
+//! Time, randomness and ids drawn at random arrive inside the command. See
+//! `docs/architecture.md` for the whole picture.
+
+mod change;
+mod codec;
+mod command;
+mod decide;
+mod desired;
+mod digest;
+mod draft;
+mod effect;
+mod index;
+pub mod invariants;
+mod lifecycle;
+mod narrate;
+mod policy;
+mod record;
+mod state;
+mod table;
+mod view;
+
+pub use change::{Change, Changes, Write};
+pub use codec::CodecError;
+pub use command::{
+    Accepted, BindGang, Body, Command, CreateJob, Decision, DeleteJob, NodeUnreachable,
+    RegisterNode, RemoveNode, ReplicaReport, Reply, ReportReplicas, Reported, UpdateJob,
+};
+pub use decide::decide;
+pub use desired::{Order, Ordered};
+pub use digest::Digest;
+pub use effect::{Effect, effects};
+pub use policy::Policy;
+pub use record::{
+    Failure, Gang, Job, JobStatus, Meta, Node, NodePhase, OpenRendezvous, Replica, RequestRecord,
+    RoleTally, Timer, TimerKey, TimerKind,
+};
+pub use state::{State, Tables};
+pub use table::{Index, Table, TableId};

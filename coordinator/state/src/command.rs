@@ -1,0 +1,210 @@
+//! Commands: everything that can happen to the state, with time and randomness inside.
+
+use std::collections::BTreeMap;
+
+use muster_model::{
+    Exit, Fence, GangSpec, JobId, JobKey, NodeId, NodeName, Placement, Reason, ReplicaId,
+    RequestId, Resources, Timestamp, Uid,
+};
+
+use crate::change::Changes;
+use crate::table::Index;
+
+/// Something that happened or is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The request that it answers, if a client asked.
+    pub request: Option<RequestId>,
+    /// When, by the leader's clock.
+    pub at: Timestamp,
+    /// What.
+    pub body: Body,
+}
+
+/// What a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A new job.
+    CreateJob(Box<CreateJob>),
+    /// A changed manifest.
+    UpdateJob(Box<UpdateJob>),
+    /// A job shall go.
+    DeleteJob(DeleteJob),
+    /// The scheduler found a place for a whole gang.
+    BindGang(BindGang),
+    /// An agent says what became of its replicas.
+    ReportReplicas(ReportReplicas),
+    /// An agent opened a session.
+    RegisterNode(RegisterNode),
+    /// An agent's lease ran out.
+    NodeUnreachable(NodeUnreachable),
+    /// An operator says that a node will not come back and that nothing runs on it.
+    RemoveNode(RemoveNode),
+    /// A timer is due.
+    Tick,
+}
+
+/// See [`Body::CreateJob`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateJob {
+    /// Its kind, namespace and name.
+    pub key: JobKey,
+    /// Its uid, drawn by the leader.
+    pub uid: Uid,
+    /// The manifest as stored.
+    pub manifest: String,
+    /// What it means.
+    pub gang: GangSpec,
+    /// See [`muster_model::LaunchSpec::submit_dir`].
+    pub submit_dir: Option<String>,
+    /// Whether another controller manages it.
+    pub external: bool,
+    /// What the front door found worth a warning; becomes events.
+    pub warnings: Vec<String>,
+}
+
+/// See [`Body::UpdateJob`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateJob {
+    /// The job.
+    pub key: JobKey,
+    /// The version that the change was made from; a job that has changed since is refused.
+    pub based_on: Index,
+    /// The new manifest.
+    pub manifest: String,
+    /// What it means.
+    pub gang: GangSpec,
+    /// Whether `spec` differs from before, and not only metadata.
+    pub spec_changed: bool,
+}
+
+/// See [`Body::DeleteJob`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteJob {
+    /// The job.
+    pub key: JobKey,
+    /// The uid that it must have, if the caller cares.
+    pub uid: Option<Uid>,
+}
+
+/// See [`Body::BindGang`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindGang {
+    /// The place of every rank.
+    pub placement: Placement,
+}
+
+/// See [`Body::ReportReplicas`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportReplicas {
+    /// The node that reports; a report about another node's replica is dropped.
+    pub node: NodeId,
+    /// What it reports, in the order in which it happened.
+    pub reports: Vec<ReplicaReport>,
+}
+
+/// One thing that happened to a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaReport {
+    /// The replica.
+    pub id: ReplicaId,
+    /// The fence under which it was ordered.
+    pub fence: Fence,
+    /// What happened.
+    pub what: Reported,
+}
+
+/// What an agent can report of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reported {
+    /// It is prepared.
+    Ready {
+        /// The rendezvous store's port, when it holds it.
+        store_port: Option<u16>,
+        /// A port that its program may bind, likewise.
+        free_port: Option<u16>,
+    },
+    /// Its process runs.
+    Running,
+    /// It ended.
+    Exited(Exit),
+    /// Something its owner should know.
+    Notice(String),
+}
+
+/// See [`Body::RegisterNode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterNode {
+    /// Its name.
+    pub name: NodeName,
+    /// See [`crate::Node::address`].
+    pub address: String,
+    /// What it has.
+    pub capacity: Resources,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its agent's version.
+    pub version: String,
+}
+
+/// See [`Body::NodeUnreachable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeUnreachable {
+    /// The node.
+    pub node: NodeId,
+}
+
+/// See [`Body::RemoveNode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveNode {
+    /// Its name.
+    pub name: String,
+}
+
+/// What decide() says to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The answer, to be given once the changes are committed.
+    pub reply: Reply,
+    /// What changes. Empty when the command was refused or has no effect.
+    pub changes: Changes,
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Done.
+    Accepted(Accepted),
+    /// Refused; nothing has changed.
+    Rejected(Reason),
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// A job was created, or had been by the same request.
+    Created(JobId),
+    /// A job was changed.
+    Updated(JobId),
+    /// A job goes or is gone.
+    Deleted(JobId),
+    /// A gang is placed.
+    Bound(JobId),
+    /// A node is registered.
+    Registered(NodeId),
+    /// Nothing more to say.
+    Done,
+}
+
+impl Reply {
+    /// The answer as a result.
+    ///
+    /// # Errors
+    /// The reason of a refusal.
+    pub fn into_result(self) -> Result<Accepted, Reason> {
+        match self {
+            Self::Accepted(accepted) => Ok(accepted),
+            Self::Rejected(reason) => Err(reason),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! decide(): the leader's judgement, one file per command.
+
+mod bind_gang;
+mod create_job;
+mod delete_job;
+mod register_node;
+mod remove_node;
+mod report_replicas;
+mod tick;
+mod unreachable_node;
+mod update_job;
+
+use muster_model::{JobId, Reason};
+
+use crate::change::Changes;
+use crate::command::{Accepted, Body, Command, Decision, Reply};
+use crate::draft::Draft;
+use crate::policy::Policy;
+use crate::state::State;
+
+/// What a command does to the state. Total and pure: it reads the state, refuses with a typed
+/// reason or answers with the changes, and equal inputs give equal outputs.
+#[must_use]
+pub fn decide(state: &State, policy: &Policy, command: &Command) -> Decision {
+    let mut draft = Draft::new(state, policy, command.at);
+    if let Some(done) = command.request.and_then(|request| draft.request(request)) {
+        let reply = Reply::Accepted(again(&command.body, done.job));
+        return Decision {
+            reply,
+            changes: Changes::default(),
+        };
+    }
+    match judge(&mut draft, &command.body) {
+        Ok(accepted) => {
+            if let (Some(request), Some(job)) = (command.request, job_of(accepted)) {
+                draft.remember(request, job);
+            }
+            Decision {
+                reply: Reply::Accepted(accepted),
+                changes: draft.finish(),
+            }
+        }
+        Err(reason) => Decision {
+            reply: Reply::Rejected(reason),
+            changes: Changes::default(),
+        },
+    }
+}
+
+fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
+    match body {
+        Body::CreateJob(create) => create_job::decide(draft, create),
+        Body::UpdateJob(update) => update_job::decide(draft, update),
+        Body::DeleteJob(delete) => delete_job::decide(draft, delete),
+        Body::BindGang(bind) => bind_gang::decide(draft, bind),
+        Body::ReportReplicas(reports) => Ok(report_replicas::decide(draft, reports)),
+        Body::RegisterNode(register) => Ok(register_node::decide(draft, register)),
+        Body::NodeUnreachable(node) => Ok(unreachable_node::decide(draft, node)),
+        Body::RemoveNode(remove) => remove_node::decide(draft, remove),
+        Body::Tick => Ok(tick::decide(draft)),
+    }
+}
+
+/// The answer to the retry of a request that was accepted before.
+fn again(body: &Body, job: JobId) -> Accepted {
+    match body {
+        Body::CreateJob(_) => Accepted::Created(job),
+        Body::UpdateJob(_) => Accepted::Updated(job),
+        Body::DeleteJob(_) => Accepted::Deleted(job),
+        _ => Accepted::Done,
+    }
+}
+
+fn job_of(accepted: Accepted) -> Option<JobId> {
+    match accepted {
+        Accepted::Created(job)
+        | Accepted::Updated(job)
+        | Accepted::Deleted(job)
+        | Accepted::Bound(job) => Some(job),
+        Accepted::Registered(_) | Accepted::Done => None,
+    }
+}

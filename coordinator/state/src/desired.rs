@@ -1,0 +1,113 @@
+//! What every agent should do, computed from the state alone. Orders are level-triggered: the same order may
+//! be given any number of times, and after a failover they are computed anew.
+
+use muster_model::{Fence, Rank};
+use muster_model::{GangPhase, GenerationContext, LaunchSpec, Millis, NodeId, ReplicaId};
+
+use crate::record::{Gang, Job, Replica};
+use crate::state::State;
+
+/// What an agent should do with one replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Prepare it, report ready, and wait.
+    Prepare(Box<LaunchSpec>),
+    /// Its generation is open: run it. An agent that knows nothing of it reports it lost.
+    Run(GenerationContext),
+    /// Stop it within the grace period and report its end.
+    Stop {
+        /// The time between SIGTERM and SIGKILL.
+        grace: Millis,
+    },
+    /// Its end is known, or it is not known at all: clean up.
+    Clear,
+}
+
+/// An order and whom it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ordered {
+    /// The replica.
+    pub id: ReplicaId,
+    /// The placement and generation that the order belongs to.
+    pub fence: Fence,
+    /// The order.
+    pub order: Order,
+}
+
+impl State {
+    /// The order for a replica and the node that it goes to; `None` when the replica is gone.
+    #[must_use]
+    pub fn order(&self, id: ReplicaId) -> Option<(NodeId, Ordered)> {
+        let replica = self.replica(id)?;
+        let order = self.order_of(id, replica)?;
+        Some((
+            replica.node,
+            Ordered {
+                id,
+                fence: replica.fence,
+                order,
+            },
+        ))
+    }
+
+    /// Every order for a node that is not Clear, in the order of replicas: with the rule that
+    /// what is not listed is to be cleared, this is all that a node must know.
+    #[must_use]
+    pub fn orders_for(&self, node: NodeId) -> Vec<Ordered> {
+        self.replicas_on(node)
+            .filter_map(|id| self.order(id).map(|(_, ordered)| ordered))
+            .filter(|ordered| ordered.order != Order::Clear)
+            .collect()
+    }
+
+    fn order_of(&self, id: ReplicaId, replica: &Replica) -> Option<Order> {
+        let (job, gang) = (self.job(id.job)?, self.gang(id.job)?);
+        if replica.phase.is_exited() {
+            return Some(Order::Clear);
+        }
+        Some(match gang.phase {
+            GangPhase::Preparing => Order::Prepare(Box::new(self.launch_spec(id, replica, job))),
+            GangPhase::Running | GangPhase::Draining { .. } => run(gang)?,
+            GangPhase::Stopping { .. } => Order::Stop {
+                grace: job.gang.role(replica.role).pod.termination_grace,
+            },
+            GangPhase::Waiting | GangPhase::Backoff { .. } | GangPhase::Released => Order::Clear,
+        })
+    }
+
+    fn launch_spec(&self, id: ReplicaId, replica: &Replica, job: &Job) -> LaunchSpec {
+        let spec = &job.gang;
+        let role = spec.role(replica.role);
+        let index_in_role = spec.place(id.rank).map_or(0, |(_, index)| index);
+        let short_name = spec.rank_name(id.rank);
+        let neighbours = self
+            .replicas_on(replica.node)
+            .filter(|other| other.job == id.job);
+        LaunchSpec {
+            id,
+            fence: replica.fence,
+            job_uid: job.uid.clone(),
+            job: job.key.clone(),
+            name: format!("{}-{short_name}", job.key.name),
+            short_name,
+            role_index: replica.role,
+            index_in_role,
+            role: role.clone(),
+            gang_size: spec.size(),
+            replicas_on_node: neighbours.count() as u32,
+            holds_store: id.rank == Rank(0)
+                && spec.rendezvous == muster_model::Rendezvous::TorchStore,
+            submit_dir: job.submit_dir.clone(),
+        }
+    }
+}
+
+fn run(gang: &Gang) -> Option<Order> {
+    let open = gang.rendezvous.as_ref()?;
+    Some(Order::Run(GenerationContext {
+        generation: gang.generation,
+        leader_address: open.leader_address.clone(),
+        store_port: open.store_port,
+        free_port: open.free_port,
+    }))
+}

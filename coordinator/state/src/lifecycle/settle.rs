@@ -1,0 +1,40 @@
+//! What a gang does next, decided from its phase and its tally alone.
+
+use muster_model::{AfterStop, GangPhase, JobId, SuccessRule};
+
+use super::{finish, generation, judge, placement, set_gang_phase};
+use crate::draft::Draft;
+use crate::record::Gang;
+
+/// Takes the step that the gang's phase and tally call for, if any. Idempotent.
+pub(super) fn settle(draft: &mut Draft<'_>, job: JobId) {
+    // An earlier step of the same decision may have removed the job.
+    let Some(gang) = draft.gang(job) else { return };
+    match gang.phase {
+        GangPhase::Preparing if gang.all_ready() => generation::open(draft, job),
+        GangPhase::Running if has_succeeded(draft, job) => finish::succeed(draft, job),
+        GangPhase::Draining { .. } if gang.all_exited() => finish::release(draft, job),
+        GangPhase::Stopping { next } if gang.all_exited() => stopped(draft, job, next),
+        _ => {}
+    }
+}
+
+fn stopped(draft: &mut Draft<'_>, job: JobId, next: AfterStop) {
+    match next {
+        AfterStop::Judge => judge::judge(draft, job),
+        AfterStop::Release => finish::release(draft, job),
+        AfterStop::Requeue => {
+            placement::forget_replicas(draft, job);
+            set_gang_phase(draft, job, GangPhase::Waiting);
+        }
+    }
+}
+
+fn has_succeeded(draft: &Draft<'_>, job: JobId) -> bool {
+    let spec = &draft.the_job(job).gang;
+    let gang: &Gang = draft.the_gang(job);
+    match spec.success {
+        SuccessRule::All(role) => gang.tally[role.0].succeeded == spec.role(role).replicas,
+        SuccessRule::Any(role) => gang.tally[role.0].succeeded > 0,
+    }
+}

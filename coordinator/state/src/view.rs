@@ -1,0 +1,45 @@
+//! What the scheduler plans on.
+
+use muster_model::{GangView, NodeView, RoleView, View};
+
+use crate::state::State;
+
+impl State {
+    /// A snapshot of nodes and waiting gangs.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let nodes = self.tables().nodes.iter().map(|(id, node)| NodeView {
+            id: *id,
+            name: node.name.clone(),
+            labels: node.labels.clone(),
+            capacity: node.capacity.clone(),
+            free: node.capacity.saturating_sub(&self.reserved(*id)),
+            usable: node.phase.is_ready(),
+        });
+        let waiting = self.indexes().waiting.iter().filter_map(|id| {
+            let (job, gang) = (self.job(*id)?, self.gang(*id)?);
+            let roles = job.gang.roles.iter().map(|role| RoleView {
+                name: role.name.clone(),
+                replicas: role.replicas,
+                request: role.pod.request(),
+                node_selector: role.pod.node_selector.clone(),
+            });
+            Some(GangView {
+                job: *id,
+                attempt: gang.attempt,
+                since: gang.since,
+                roles: roles.collect(),
+            })
+        });
+        View {
+            nodes: nodes.collect(),
+            waiting: waiting.collect(),
+        }
+    }
+
+    /// Whether any gang waits for a placement.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        !self.indexes().waiting.is_empty()
+    }
+}

@@ -1,0 +1,5 @@
+//! The brain under test: scenarios that read like stories, and random histories with shrinking.
+
+mod random;
+mod scenarios;
+mod world;
