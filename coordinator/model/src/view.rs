@@ -30,6 +30,8 @@ pub struct NodeView {
     pub capacity: Resources,
     /// What is not reserved.
     pub free: Resources,
+    /// How many replicas are reserved on it.
+    pub replicas: u32,
     /// Whether gangs may be placed on it now.
     pub usable: bool,
 }

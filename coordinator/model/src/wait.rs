@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::JobId;
 use crate::names::NodeName;
 use crate::resources::{ResourceName, Resources};
 
@@ -41,6 +42,20 @@ pub enum Wait {
         /// What that replica is short of.
         shortage: Shortage,
     },
+    /// The gang would not even fit into the empty cluster.
+    ClusterTooSmall {
+        /// How many replicas the gang has.
+        replicas: u32,
+        /// How many of them would fit into the empty cluster.
+        would_fit: u32,
+        /// What the first replica that does not fit asks for.
+        request: Resources,
+    },
+    /// Held back for an older gang that has waited for too long.
+    BehindOlder {
+        /// The older gang's job.
+        job: JobId,
+    },
     /// Nothing was tried yet.
     NotTriedYet,
 }
@@ -69,6 +84,8 @@ impl Wait {
             Self::NoMatchingNode { .. } => "NoMatchingNode",
             Self::NeverFits { .. } => "NeverFits",
             Self::NotEnoughFree { .. } => "NotEnoughFree",
+            Self::ClusterTooSmall { .. } => "ClusterTooSmall",
+            Self::BehindOlder { .. } => "BehindOlder",
             Self::NotTriedYet => "NotTriedYet",
         }
     }
@@ -116,6 +133,18 @@ impl fmt::Display for Wait {
                 shortage.amount(shortage.needs),
                 shortage.resource.show(shortage.largest),
                 on_node(shortage.node.as_ref()),
+            ),
+            Self::ClusterTooSmall {
+                replicas,
+                would_fit,
+                request,
+            } => write!(
+                f,
+                "only {would_fit} of {replicas} replicas would fit into the empty cluster; a further one asks for {request}: use fewer replicas or add nodes"
+            ),
+            Self::BehindOlder { job } => write!(
+                f,
+                "held back so that job {job}, which has waited for long, is not overtaken for ever"
             ),
             Self::NotTriedYet => f.write_str("the scheduler has not looked at it yet"),
         }

@@ -1,6 +1,6 @@
 //! What the scheduler plans on.
 
-use muster_model::{GangView, NodeView, RoleView, View};
+use muster_model::{GangView, NodeId, NodeView, ReplicaId, RoleView, View};
 
 use crate::state::State;
 
@@ -14,6 +14,7 @@ impl State {
             labels: node.labels.clone(),
             capacity: node.capacity.clone(),
             free: node.capacity.saturating_sub(&self.reserved(*id)),
+            replicas: self.holding_on(*id),
             usable: node.phase.is_ready(),
         });
         let waiting = self.indexes().waiting.iter().filter_map(|id| {
@@ -35,6 +36,11 @@ impl State {
             nodes: nodes.collect(),
             waiting: waiting.collect(),
         }
+    }
+
+    fn holding_on(&self, node: NodeId) -> u32 {
+        let holds = |id: &ReplicaId| self.replica(*id).is_some_and(|replica| replica.holds);
+        self.replicas_on(node).filter(holds).count() as u32
     }
 
     /// Whether any gang waits for a placement.
