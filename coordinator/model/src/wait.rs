@@ -127,13 +127,16 @@ impl fmt::Display for Wait {
                 would_fit,
                 role,
                 shortage,
-            } => write!(
-                f,
-                "needs {} on one node for role {role}; largest free block is {}{}; {would_fit} of {replicas} replicas would fit now",
-                shortage.amount(shortage.needs),
-                shortage.resource.show(shortage.largest),
-                on_node(shortage.node.as_ref()),
-            ),
+            } => {
+                let needs = shortage.amount(shortage.needs);
+                let block = shortage.resource.show(shortage.largest);
+                let node = on_node(shortage.node.as_ref());
+                write!(f, "needs {needs} on one node for role {role}; ")?;
+                if *would_fit > 0 {
+                    write!(f, "{would_fit} of {replicas} replicas fit now, then the ")?;
+                }
+                write!(f, "largest free block is {block}{node}")
+            }
             Self::ClusterTooSmall {
                 replicas,
                 would_fit,
@@ -176,8 +179,8 @@ mod tests {
         };
         assert_eq!(
             wait.to_string(),
-            "needs 4x nvidia.com/gpu on one node for role Worker; largest free block is 2 (node a); \
-             1 of 3 replicas would fit now"
+            "needs 4x nvidia.com/gpu on one node for role Worker; 1 of 3 replicas fit now, then the \
+             largest free block is 2 (node a)"
         );
     }
 }

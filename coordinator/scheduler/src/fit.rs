@@ -43,6 +43,7 @@ pub(crate) fn fit<'a>(gang: &GangView, rooms: &mut Vec<Room<'a>>) -> Fit<'a> {
             return Fit::Partial {
                 placed,
                 role: index,
+                left: trial,
             };
         }
     }
