@@ -21,9 +21,7 @@ impl Readiness {
     #[must_use]
     pub fn latch(&self) -> Latch {
         self.held.fetch_add(1, Ordering::AcqRel);
-        Latch {
-            held: Arc::clone(&self.held),
-        }
+        Latch { held: Arc::clone(&self.held) }
     }
 
     /// Whether no latch is held.

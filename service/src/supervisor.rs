@@ -85,10 +85,7 @@ pub struct Supervisor {
 
 impl Tasks {
     /// Spawns a task. Its error, or its panic, is handled as its kind declares.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the one place that spawns"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that spawns")]
     pub fn spawn<F, E>(&self, kind: TaskKind, future: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -118,10 +115,7 @@ impl Tasks {
             match kind.on_end {
                 OnEnd::StopDaemon if !stopping => {
                     error!(task = kind.name, %why, "a task that must run has ended");
-                    let _ = ended.try_send(Stopped::TaskEnded {
-                        task: kind.name,
-                        why,
-                    });
+                    let _ = ended.try_send(Stopped::TaskEnded { task: kind.name, why });
                 }
                 _ if why == "it returned" => debug!(task = kind.name, "task ended"),
                 _ => warn!(task = kind.name, %why, "task ended"),
@@ -149,11 +143,8 @@ impl Supervisor {
     #[must_use]
     pub fn new() -> Self {
         let (ended_tx, ended) = mpsc::channel(8);
-        let tasks = Tasks {
-            token: CancellationToken::new(),
-            waited: TaskTracker::new(),
-            ended: ended_tx,
-        };
+        let tasks =
+            Tasks { token: CancellationToken::new(), waited: TaskTracker::new(), ended: ended_tx };
         Self { tasks, ended }
     }
 
@@ -174,14 +165,9 @@ impl Supervisor {
     pub async fn stop(self, grace: Duration) -> bool {
         self.tasks.token.cancel();
         self.tasks.waited.close();
-        let in_time = tokio::time::timeout(grace, self.tasks.waited.wait())
-            .await
-            .is_ok();
+        let in_time = tokio::time::timeout(grace, self.tasks.waited.wait()).await.is_ok();
         if !in_time {
-            warn!(
-                left = self.tasks.waited.len(),
-                "tasks did not stop within {grace:?}"
-            );
+            warn!(left = self.tasks.waited.len(), "tasks did not stop within {grace:?}");
         }
         in_time
     }
@@ -195,23 +181,15 @@ mod tests {
 
     use super::*;
 
-    const MUST_RUN: TaskKind = TaskKind {
-        name: "must-run",
-        on_stop: OnStop::Wait,
-        on_end: OnEnd::StopDaemon,
-    };
-    const CONNECTION: TaskKind = TaskKind {
-        name: "connection",
-        on_stop: OnStop::Abort,
-        on_end: OnEnd::Log,
-    };
+    const MUST_RUN: TaskKind =
+        TaskKind { name: "must-run", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
+    const CONNECTION: TaskKind =
+        TaskKind { name: "connection", on_stop: OnStop::Abort, on_end: OnEnd::Log };
 
     #[tokio::test]
     async fn a_task_that_must_run_and_panics_stops_the_daemon() {
         let mut supervisor = Supervisor::new();
-        supervisor
-            .tasks()
-            .spawn(CONNECTION, async { Err("closed") });
+        supervisor.tasks().spawn(CONNECTION, async { Err("closed") });
         supervisor.tasks().spawn(MUST_RUN, async {
             assert!(std::hint::black_box(false), "boom");
             Ok::<(), Infallible>(())
@@ -246,9 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_does_not_stop_is_given_up_after_the_grace() {
         let supervisor = Supervisor::new();
-        supervisor
-            .tasks()
-            .spawn(MUST_RUN, std::future::pending::<Result<(), Infallible>>());
+        supervisor.tasks().spawn(MUST_RUN, std::future::pending::<Result<(), Infallible>>());
         assert!(!supervisor.stop(Duration::from_secs(5)).await);
     }
 }

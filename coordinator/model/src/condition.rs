@@ -93,9 +93,7 @@ impl Conditions {
     /// Whether a condition holds.
     #[must_use]
     pub fn holds(&self, kind: ConditionType) -> bool {
-        self.0
-            .iter()
-            .any(|condition| condition.kind == kind && condition.status)
+        self.0.iter().any(|condition| condition.kind == kind && condition.status)
     }
 
     /// Writes a condition by the rule above. `updated` of the given one is the time of the change;
@@ -119,8 +117,7 @@ impl Conditions {
             (ConditionType::Running, true) => Some(ConditionType::Restarting),
             _ => None,
         };
-        self.0
-            .retain(|old| old.kind != new.kind && Some(old.kind) != excluded);
+        self.0.retain(|old| old.kind != new.kind && Some(old.kind) != excluded);
         if matches!(new.kind, ConditionType::Succeeded | ConditionType::Failed) && new.status {
             self.end_running(now);
         }
@@ -128,10 +125,8 @@ impl Conditions {
     }
 
     fn end_running(&mut self, now: Timestamp) {
-        let running = self
-            .0
-            .iter_mut()
-            .find(|old| old.kind == ConditionType::Running && old.status);
+        let running =
+            self.0.iter_mut().find(|old| old.kind == ConditionType::Running && old.status);
         if let Some(running) = running {
             running.status = false;
             running.updated = now;
@@ -156,10 +151,7 @@ mod tests {
     }
 
     fn shape(conditions: &Conditions) -> Vec<(&'static str, bool)> {
-        conditions
-            .iter()
-            .map(|c| (c.kind.as_str(), c.status))
-            .collect()
+        conditions.iter().map(|c| (c.kind.as_str(), c.status)).collect()
     }
 
     #[test]
@@ -168,10 +160,7 @@ mod tests {
         conditions.set(condition(ConditionType::Created, "C", 1));
         conditions.set(condition(ConditionType::Running, "R", 2));
         conditions.set(condition(ConditionType::Restarting, "X", 3));
-        assert_eq!(
-            shape(&conditions),
-            [("Created", true), ("Restarting", true)]
-        );
+        assert_eq!(shape(&conditions), [("Created", true), ("Restarting", true)]);
         conditions.set(condition(ConditionType::Running, "R", 4));
         assert_eq!(shape(&conditions), [("Created", true), ("Running", true)]);
         conditions.set(condition(ConditionType::Succeeded, "S", 5));

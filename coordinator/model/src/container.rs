@@ -156,9 +156,7 @@ impl PodSpec {
         for container in &self.containers {
             sum.add(&container.requests);
         }
-        self.init_containers
-            .iter()
-            .fold(sum, |largest, init| largest.max(&init.requests))
+        self.init_containers.iter().fold(sum, |largest, init| largest.max(&init.requests))
     }
 }
 

@@ -70,13 +70,7 @@ impl ExitStatus {
     /// Whether the same would happen again without a change.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        matches!(
-            self,
-            Self::StartFailed {
-                permanent: true,
-                ..
-            }
-        )
+        matches!(self, Self::StartFailed { permanent: true, .. })
     }
 
     /// What this ending says about its cause.

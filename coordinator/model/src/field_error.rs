@@ -21,9 +21,7 @@ impl FieldPath {
     #[must_use]
     pub fn field(&self, name: &str) -> Self {
         let plain = !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         match (plain, self.0.is_empty()) {
             (true, true) => Self(name.to_owned()),
             (true, false) => Self(format!("{}.{name}", self.0)),
@@ -46,11 +44,7 @@ impl FieldPath {
 
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() {
-            "(document)"
-        } else {
-            &self.0
-        })
+        f.write_str(if self.0.is_empty() { "(document)" } else { &self.0 })
     }
 }
 
@@ -107,11 +101,7 @@ impl FieldError {
     /// One problem.
     #[must_use]
     pub fn new(path: FieldPath, problem: Problem, advice: impl Into<String>) -> Self {
-        Self {
-            path,
-            problem,
-            advice: advice.into(),
-        }
+        Self { path, problem, advice: advice.into() }
     }
 }
 
@@ -125,21 +115,13 @@ impl fmt::Display for FieldError {
                 write!(f, "must be {expected}, found {found}")?;
             }
             Problem::NotSupported { value, supported } => {
-                write!(
-                    f,
-                    "unsupported value {value:?}; use one of: {}",
-                    supported.join(", ")
-                )?;
+                write!(f, "unsupported value {value:?}; use one of: {}", supported.join(", "))?;
             }
             Problem::Forbidden => f.write_str("forbidden")?,
             Problem::Duplicate { value } => write!(f, "duplicate value {value:?}")?,
             Problem::TooLong { limit } => write!(f, "too long, at most {limit} are allowed")?,
         }
-        if self.advice.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ": {}", self.advice)
-        }
+        if self.advice.is_empty() { Ok(()) } else { write!(f, ": {}", self.advice) }
     }
 }
 
@@ -149,20 +131,10 @@ mod tests {
 
     #[test]
     fn an_error_reads_as_place_problem_advice() {
-        let path = FieldPath::root()
-            .field("spec")
-            .field("containers")
-            .index(0)
-            .field("image");
+        let path = FieldPath::root().field("spec").field("containers").index(0).field("image");
         let error = FieldError::new(path, Problem::Required, "name the image");
-        assert_eq!(
-            error.to_string(),
-            "spec.containers[0].image: required: name the image"
-        );
-        let odd = FieldPath::root()
-            .field("metadata")
-            .field("labels")
-            .field("a.b/c");
+        assert_eq!(error.to_string(), "spec.containers[0].image: required: name the image");
+        let odd = FieldPath::root().field("metadata").field("labels").field("a.b/c");
         assert_eq!(odd.as_str(), "metadata.labels[a.b/c]");
     }
 }

@@ -130,9 +130,7 @@ impl GangSpec {
             self.roles.iter().enumerate().flat_map(|(role, spec)| {
                 (0..spec.replicas).map(move |index| (RoleIndex(role), index))
             });
-        places
-            .zip(0..)
-            .map(|((role, index), rank)| (Rank(rank), role, index))
+        places.zip(0..).map(|((role, index), rank)| (Rank(rank), role, index))
     }
 
     /// What the whole gang asks for.
@@ -144,10 +142,7 @@ impl GangSpec {
             sum.add(
                 &one.iter()
                     .map(|(name, amount)| {
-                        (
-                            name.clone(),
-                            amount.saturating_mul(u64::from(role.replicas)),
-                        )
+                        (name.clone(), amount.saturating_mul(u64::from(role.replicas)))
                     })
                     .collect(),
             );

@@ -104,13 +104,7 @@ mod tests {
         assert_eq!(judge(ExitStatus::Signal(9)), Verdict::Restart);
         assert_eq!(judge(ExitStatus::OutOfMemory), Verdict::Restart);
         assert_eq!(judge(ExitStatus::Lost), Verdict::Restart);
-        assert_eq!(
-            RestartPolicy::Never.judge(&ExitStatus::Signal(9)),
-            Verdict::Fail
-        );
-        assert_eq!(
-            RestartPolicy::OnFailure.judge(&ExitStatus::Code(3)),
-            Verdict::Restart
-        );
+        assert_eq!(RestartPolicy::Never.judge(&ExitStatus::Signal(9)), Verdict::Fail);
+        assert_eq!(RestartPolicy::OnFailure.judge(&ExitStatus::Code(3)), Verdict::Restart);
     }
 }

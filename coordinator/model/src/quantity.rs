@@ -113,29 +113,21 @@ impl FromStr for Quantity {
             Some(b'+') => (false, &text[1..]),
             _ => (false, text),
         };
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, suffix) = rest.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
             return Err(QuantityError::NoNumber);
         }
         let per_unit = multiplier(suffix)?;
-        let mut nanos = digits(whole)?
-            .checked_mul(per_unit)
-            .ok_or(QuantityError::Range)?;
+        let mut nanos = digits(whole)?.checked_mul(per_unit).ok_or(QuantityError::Range)?;
         // Nine decimals are kept, so that the product below cannot overflow; the rest rounds up.
         let kept = fraction.get(..9).unwrap_or(fraction);
         let dropped = fraction[kept.len()..].bytes().any(|digit| digit != b'0');
         let scale = 10i128.pow(kept.len() as u32);
         let scaled = (digits(kept)? + i128::from(dropped)) * per_unit;
-        nanos = nanos
-            .checked_add((scaled + scale - 1) / scale)
-            .ok_or(QuantityError::Range)?;
-        Ok(Self {
-            nanos: if negative { -nanos } else { nanos },
-        })
+        nanos = nanos.checked_add((scaled + scale - 1) / scale).ok_or(QuantityError::Range)?;
+        Ok(Self { nanos: if negative { -nanos } else { nanos } })
     }
 }
 
@@ -143,9 +135,7 @@ fn digits(text: &str) -> Result<i128, QuantityError> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse::<u64>()
-        .map(i128::from)
-        .map_err(|_| QuantityError::Range)
+    text.parse::<u64>().map(i128::from).map_err(|_| QuantityError::Range)
 }
 
 impl fmt::Display for Quantity {
@@ -200,25 +190,13 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_says_why() {
-        assert_eq!(
-            "1.5Gx".parse::<Quantity>(),
-            Err(QuantityError::Suffix("Gx".into()))
-        );
+        assert_eq!("1.5Gx".parse::<Quantity>(), Err(QuantityError::Suffix("Gx".into())));
         assert_eq!("".parse::<Quantity>(), Err(QuantityError::NoNumber));
         assert_eq!("Gi".parse::<Quantity>(), Err(QuantityError::NoNumber));
         assert_eq!("1.2.3".parse::<Quantity>(), Err(QuantityError::NoNumber));
-        assert_eq!(
-            "1e99".parse::<Quantity>(),
-            Err(QuantityError::Suffix("e99".into()))
-        );
-        assert_eq!(
-            "99999999999999999999".parse::<Quantity>(),
-            Err(QuantityError::Range)
-        );
-        assert_eq!(
-            "1 Gi".parse::<Quantity>(),
-            Err(QuantityError::Suffix(" Gi".into()))
-        );
+        assert_eq!("1e99".parse::<Quantity>(), Err(QuantityError::Suffix("e99".into())));
+        assert_eq!("99999999999999999999".parse::<Quantity>(), Err(QuantityError::Range));
+        assert_eq!("1 Gi".parse::<Quantity>(), Err(QuantityError::Suffix(" Gi".into())));
     }
 
     #[test]

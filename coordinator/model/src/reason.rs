@@ -112,10 +112,7 @@ impl fmt::Display for Reason {
                 write!(f, "{job} not found; `muster get -A` lists what there is")
             }
             Self::NodeNotFound { node } => {
-                write!(
-                    f,
-                    "node {node:?} not found; `muster nodes` lists what there is"
-                )
+                write!(f, "node {node:?} not found; `muster nodes` lists what there is")
             }
             Self::Immutable { job, errors } => {
                 write!(
@@ -129,16 +126,12 @@ impl fmt::Display for Reason {
                 "{job} is being deleted; wait until it is gone (`muster wait --for=delete`) and try again"
             ),
             Self::Finished { job } => {
-                write!(
-                    f,
-                    "{job} has ended; delete it and create it anew to run it again"
-                )
+                write!(f, "{job} has ended; delete it and create it anew to run it again")
             }
             Self::StalePlan { why } => write!(f, "the plan is out of date: {why}"),
-            Self::NodeInUse { node } => write!(
-                f,
-                "node {node} is reachable; stop its agent before you remove it"
-            ),
+            Self::NodeInUse { node } => {
+                write!(f, "node {node} is reachable; stop its agent before you remove it")
+            }
             Self::NodeNameTaken { node, address } => write!(
                 f,
                 "another agent at {address} runs under the name {node}; give this one another with --node-name"

@@ -246,10 +246,7 @@ mod tests {
     fn subtraction_is_all_or_nothing() {
         let mut free = Resources::new().with("cpu", 4000).with("nvidia.com/gpu", 2);
         assert!(!free.checked_sub(&Resources::new().with("cpu", 1000).with("nvidia.com/gpu", 3)));
-        assert_eq!(
-            free,
-            Resources::new().with("cpu", 4000).with("nvidia.com/gpu", 2)
-        );
+        assert_eq!(free, Resources::new().with("cpu", 4000).with("nvidia.com/gpu", 2));
         assert!(free.checked_sub(&Resources::new().with("nvidia.com/gpu", 2)));
         assert_eq!(free, Resources::new().with("cpu", 4000));
     }
@@ -259,10 +256,7 @@ mod tests {
         let half: Quantity = "500m".parse().unwrap();
         assert_eq!(ResourceName::cpu().amount(half), Some(500));
         assert_eq!(ResourceName::nvidia_gpu().amount(half), None);
-        assert_eq!(
-            ResourceName::memory().amount("1Gi".parse().unwrap()),
-            Some(1 << 30)
-        );
+        assert_eq!(ResourceName::memory().amount("1Gi".parse().unwrap()), Some(1 << 30));
     }
 
     #[test]
@@ -271,10 +265,7 @@ mod tests {
         assert_eq!(ResourceName::memory().show(25_000_000_123), "23.2Gi");
         assert_eq!(ResourceName::cpu().show(1500), "1500m");
         assert_eq!(
-            Resources::new()
-                .with("cpu", 2000)
-                .with("memory", 1 << 20)
-                .to_string(),
+            Resources::new().with("cpu", 2000).with("memory", 1 << 20).to_string(),
             "cpu=2, memory=1Mi"
         );
     }

@@ -110,11 +110,9 @@ impl fmt::Display for Wait {
                 f,
                 "none of the {known} known nodes can be used now; see `muster nodes` for which are unreachable"
             ),
-            Self::NoMatchingNode { role, selector } => write!(
-                f,
-                "no node has the labels {} that role {role} selects",
-                selector.join(",")
-            ),
+            Self::NoMatchingNode { role, selector } => {
+                write!(f, "no node has the labels {} that role {role} selects", selector.join(","))
+            }
             Self::NeverFits { role, shortage } => write!(
                 f,
                 "needs {} on one node for each {role} replica; the largest node has {}{}: ask for less or add a larger node",
@@ -122,12 +120,7 @@ impl fmt::Display for Wait {
                 shortage.resource.show(shortage.largest),
                 on_node(shortage.node.as_ref()),
             ),
-            Self::NotEnoughFree {
-                replicas,
-                would_fit,
-                role,
-                shortage,
-            } => {
+            Self::NotEnoughFree { replicas, would_fit, role, shortage } => {
                 let needs = shortage.amount(shortage.needs);
                 let block = shortage.resource.show(shortage.largest);
                 let node = on_node(shortage.node.as_ref());
@@ -137,11 +130,7 @@ impl fmt::Display for Wait {
                 }
                 write!(f, "largest free block is {block}{node}")
             }
-            Self::ClusterTooSmall {
-                replicas,
-                would_fit,
-                request,
-            } => write!(
+            Self::ClusterTooSmall { replicas, would_fit, request } => write!(
                 f,
                 "only {would_fit} of {replicas} replicas would fit into the empty cluster; a further one asks for {request}: use fewer replicas or add nodes"
             ),
@@ -155,8 +144,7 @@ impl fmt::Display for Wait {
 }
 
 fn on_node(node: Option<&NodeName>) -> String {
-    node.map(|name| format!(" (node {name})"))
-        .unwrap_or_default()
+    node.map(|name| format!(" (node {name})")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -17,42 +17,25 @@ pub(crate) struct Present<'a> {
 /// The reason for which a gang has no place.
 pub(crate) fn explain(view: &View, gang: &GangView, now: &Present<'_>) -> Wait {
     if now.left.is_empty() {
-        return Wait::NoUsableNode {
-            known: view.nodes.len(),
-        };
+        return Wait::NoUsableNode { known: view.nodes.len() };
     }
     let known = empty_rooms(view);
-    if let Some(role) = gang
-        .roles
-        .iter()
-        .find(|r| r.replicas > 0 && !known.iter().any(|n| n.matches(r)))
+    if let Some(role) =
+        gang.roles.iter().find(|r| r.replicas > 0 && !known.iter().any(|n| n.matches(r)))
     {
-        let selector = role
-            .node_selector
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"));
-        return Wait::NoMatchingNode {
-            role: role.name.to_string(),
-            selector: selector.collect(),
-        };
+        let selector = role.node_selector.iter().map(|(key, value)| format!("{key}={value}"));
+        return Wait::NoMatchingNode { role: role.name.to_string(), selector: selector.collect() };
     }
     for role in gang.roles.iter().filter(|role| role.replicas > 0) {
         if !known.iter().any(|room| room.count(role) > 0) {
             let role_name = role.name.to_string();
-            return Wait::NeverFits {
-                role: role_name,
-                shortage: shortage(role, &known),
-            };
+            return Wait::NeverFits { role: role_name, shortage: shortage(role, &known) };
         }
     }
     let replicas = gang.roles.iter().map(|role| role.replicas).sum();
     if let Fit::Partial { placed, role, .. } = fit(gang, &mut known.clone()) {
         let request = gang.roles[role].request.clone();
-        return Wait::ClusterTooSmall {
-            replicas,
-            would_fit: placed,
-            request,
-        };
+        return Wait::ClusterTooSmall { replicas, would_fit: placed, request };
     }
     let role = &gang.roles[now.role];
     Wait::NotEnoughFree {
@@ -80,9 +63,7 @@ fn shortage(role: &RoleView, rooms: &[Room<'_>]) -> Shortage {
     Shortage {
         needs: role.request.get(&resource),
         largest: offered,
-        node: room
-            .filter(|_| offered > 0)
-            .map(|room| room.node.name.clone()),
+        node: room.filter(|_| offered > 0).map(|room| room.node.name.clone()),
         resource,
         request: role.request.clone(),
     }
@@ -93,21 +74,12 @@ fn on_the_best_node<'a, 'v>(
     rooms: &'a [Room<'v>],
 ) -> (ResourceName, Option<&'a Room<'v>>) {
     let lacks = |room: &Room<'_>| {
-        let lacking = role
-            .request
-            .iter()
-            .filter(|(name, amount)| room.free.get(name) < *amount);
+        let lacking = role.request.iter().filter(|(name, amount)| room.free.get(name) < *amount);
         lacking.map(|(name, _)| name.clone()).collect::<Vec<_>>()
     };
-    let best = rooms
-        .iter()
-        .filter(|room| room.matches(role))
-        .min_by_key(|room| lacks(room).len());
+    let best = rooms.iter().filter(|room| room.matches(role)).min_by_key(|room| lacks(room).len());
     // Nothing lacks when one more replica would fit, but a gang with several needs more than one.
     let resource = best.and_then(|room| lacks(room).into_iter().next());
     let first = || role.request.iter().next().map(|(name, _)| name.clone());
-    (
-        resource.or_else(first).unwrap_or_else(ResourceName::cpu),
-        best,
-    )
+    (resource.or_else(first).unwrap_or_else(ResourceName::cpu), best)
 }

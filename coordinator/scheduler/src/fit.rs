@@ -40,11 +40,7 @@ pub(crate) fn fit<'a>(gang: &GangView, rooms: &mut Vec<Room<'a>>) -> Fit<'a> {
         nodes[index] = place_role(role, &mut trial, &mut used);
         placed += nodes[index].len() as u32;
         if nodes[index].len() < role.replicas as usize {
-            return Fit::Partial {
-                placed,
-                role: index,
-                left: trial,
-            };
+            return Fit::Partial { placed, role: index, left: trial };
         }
     }
     *rooms = trial;
@@ -73,10 +69,8 @@ fn on_one_node(gang: &GangView, rooms: &mut [Room<'_>]) -> Option<Vec<NodeId>> {
     let fits = |room: &&mut Room<'_>| {
         room.count(&whole) > 0 && gang.roles.iter().all(|role| room.matches(role))
     };
-    let best = rooms
-        .iter_mut()
-        .filter(fits)
-        .min_by_key(|room| room.snugness(&whole, (1, false)))?;
+    let best =
+        rooms.iter_mut().filter(fits).min_by_key(|room| room.snugness(&whole, (1, false)))?;
     best.take(&whole.request, 1);
     best.replicas = best.replicas.saturating_add(size - 1);
     Some(vec![best.node.id; size as usize])
@@ -85,16 +79,9 @@ fn on_one_node(gang: &GangView, rooms: &mut [Room<'_>]) -> Option<Vec<NodeId>> {
 fn largest_first(gang: &GangView) -> Vec<usize> {
     let mut order: Vec<usize> = (0..gang.roles.len()).collect();
     let weight = |role: &RoleView| {
-        let devices: u64 = role
-            .request
-            .iter()
-            .filter(|(name, _)| name.is_extended())
-            .map(|(_, n)| n)
-            .sum();
-        (
-            devices,
-            role.request.get(&muster_model::ResourceName::cpu()),
-        )
+        let devices: u64 =
+            role.request.iter().filter(|(name, _)| name.is_extended()).map(|(_, n)| n).sum();
+        (devices, role.request.get(&muster_model::ResourceName::cpu()))
     };
     order.sort_by_key(|index| Reverse(weight(&gang.roles[*index])));
     order

@@ -34,11 +34,7 @@ pub fn plan(view: &View, policy: &Policy, now: Timestamp) -> Plan {
         }
         match fit(gang, &mut rooms) {
             Fit::Whole(nodes) => {
-                plan.placements.push(Placement {
-                    job: gang.job,
-                    attempt: gang.attempt,
-                    nodes,
-                });
+                plan.placements.push(Placement { job: gang.job, attempt: gang.attempt, nodes });
             }
             Fit::Partial { placed, role, left } => {
                 let wait = explain(view, gang, &Present { placed, role, left });

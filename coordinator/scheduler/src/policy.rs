@@ -12,8 +12,6 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            patience: Millis::from_secs(300),
-        }
+        Self { patience: Millis::from_secs(300) }
     }
 }

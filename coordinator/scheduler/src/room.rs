@@ -18,33 +18,19 @@ pub(crate) type Snugness = (Reverse<bool>, u64, u64, u32, NodeId);
 /// The rooms of all nodes that can be used, as they are now.
 pub(crate) fn free_rooms(view: &View) -> Vec<Room<'_>> {
     let usable = view.nodes.iter().filter(|node| node.usable);
-    usable
-        .map(|node| Room {
-            node,
-            free: node.free.clone(),
-            replicas: node.replicas,
-        })
-        .collect()
+    usable.map(|node| Room { node, free: node.free.clone(), replicas: node.replicas }).collect()
 }
 
 /// The rooms of all known nodes, as if nothing ran on them.
 pub(crate) fn empty_rooms(view: &View) -> Vec<Room<'_>> {
     let rooms = view.nodes.iter();
-    rooms
-        .map(|node| Room {
-            node,
-            free: node.capacity.clone(),
-            replicas: 0,
-        })
-        .collect()
+    rooms.map(|node| Room { node, free: node.capacity.clone(), replicas: 0 }).collect()
 }
 
 impl Room<'_> {
     /// Whether the node has the labels that a role selects.
     pub(crate) fn matches(&self, role: &RoleView) -> bool {
-        role.node_selector
-            .iter()
-            .all(|(key, value)| self.node.labels.get(key) == Some(value))
+        role.node_selector.iter().all(|(key, value)| self.node.labels.get(key) == Some(value))
     }
 
     /// How many replicas of a role fit here now.
@@ -52,13 +38,8 @@ impl Room<'_> {
         if !self.matches(role) {
             return 0;
         }
-        let per_resource = role
-            .request
-            .iter()
-            .map(|(name, amount)| self.free.get(name) / amount);
-        per_resource
-            .min()
-            .map_or(u32::MAX, |count| u32::try_from(count).unwrap_or(u32::MAX))
+        let per_resource = role.request.iter().map(|(name, amount)| self.free.get(name) / amount);
+        per_resource.min().map_or(u32::MAX, |count| u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// How well `count` replicas of a role would fill this node. Best is a node that the gang
@@ -79,13 +60,7 @@ impl Room<'_> {
                     .unwrap_or(u64::MAX);
             }
         }
-        (
-            Reverse(used),
-            idle_devices,
-            left_permille,
-            self.replicas,
-            self.node.id,
-        )
+        (Reverse(used), idle_devices, left_permille, self.replicas, self.node.id)
     }
 
     /// Takes room for `count` replicas.

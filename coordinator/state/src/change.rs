@@ -109,9 +109,7 @@ impl Changes {
             let write = change.write();
             (change, write)
         });
-        Self {
-            list: list.collect(),
-        }
+        Self { list: list.collect() }
     }
 
     /// Whether nothing changes.
@@ -158,11 +156,7 @@ impl Changes {
     /// this one does not know.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let writes: Vec<Write> = codec::decode(bytes)?;
-        let list = writes
-            .into_iter()
-            .map(|write| Ok((Change::read(&write)?, write)));
-        Ok(Self {
-            list: list.collect::<Result<_, CodecError>>()?,
-        })
+        let list = writes.into_iter().map(|write| Ok((Change::read(&write)?, write)));
+        Ok(Self { list: list.collect::<Result<_, CodecError>>()? })
     }
 }

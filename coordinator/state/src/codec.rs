@@ -48,10 +48,7 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], CodecError> {
 }
 
 fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8], [u8; N]), CodecError> {
-    let at = bytes
-        .len()
-        .checked_sub(N)
-        .ok_or(CodecError::Key(bytes.len()))?;
+    let at = bytes.len().checked_sub(N).ok_or(CodecError::Key(bytes.len()))?;
     Ok((&bytes[..at], array(&bytes[at..])?))
 }
 
@@ -92,10 +89,7 @@ impl KeyCodec for ReplicaId {
 
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let (job, rank) = split::<4>(bytes)?;
-        Ok(Self {
-            job: JobId::decode(job)?,
-            rank: Rank(u32::from_be_bytes(rank)),
-        })
+        Ok(Self { job: JobId::decode(job)?, rank: Rank(u32::from_be_bytes(rank)) })
     }
 }
 
@@ -106,10 +100,7 @@ impl KeyCodec for RequestId {
 
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let (high, low) = split::<8>(bytes)?;
-        Ok(Self(
-            u64::from_be_bytes(array(high)?),
-            u64::from_be_bytes(low),
-        ))
+        Ok(Self(u64::from_be_bytes(array(high)?), u64::from_be_bytes(low)))
     }
 }
 
@@ -144,10 +135,7 @@ impl KeyCodec for TimerKey {
             3 => TimerKind::Drain,
             _ => return Err(CodecError::Key(bytes.len())),
         };
-        Ok(Self {
-            job: JobId::decode(job)?,
-            kind,
-        })
+        Ok(Self { job: JobId::decode(job)?, kind })
     }
 }
 

@@ -40,14 +40,7 @@ impl State {
     pub fn order(&self, id: ReplicaId) -> Option<(NodeId, Ordered)> {
         let replica = self.replica(id)?;
         let order = self.order_of(id, replica)?;
-        Some((
-            replica.node,
-            Ordered {
-                id,
-                fence: replica.fence,
-                order,
-            },
-        ))
+        Some((replica.node, Ordered { id, fence: replica.fence, order }))
     }
 
     /// Every order for a node that is not Clear, in the order of replicas: with the rule that
@@ -68,9 +61,9 @@ impl State {
         Some(match gang.phase {
             GangPhase::Preparing => Order::Prepare(Box::new(self.launch_spec(id, replica, job))),
             GangPhase::Running | GangPhase::Draining { .. } => run(gang)?,
-            GangPhase::Stopping { .. } => Order::Stop {
-                grace: job.gang.role(replica.role).pod.termination_grace,
-            },
+            GangPhase::Stopping { .. } => {
+                Order::Stop { grace: job.gang.role(replica.role).pod.termination_grace }
+            }
             GangPhase::Waiting | GangPhase::Backoff { .. } | GangPhase::Released => Order::Clear,
         })
     }
@@ -80,9 +73,7 @@ impl State {
         let role = spec.role(replica.role);
         let index_in_role = spec.place(id.rank).map_or(0, |(_, index)| index);
         let short_name = spec.rank_name(id.rank);
-        let neighbours = self
-            .replicas_on(replica.node)
-            .filter(|other| other.job == id.job);
+        let neighbours = self.replicas_on(replica.node).filter(|other| other.job == id.job);
         LaunchSpec {
             id,
             fence: replica.fence,

@@ -27,10 +27,7 @@ struct Overlay<'a, K, V> {
 
 impl<'a, K: Ord + Copy, V: Clone + Eq> Overlay<'a, K, V> {
     fn new(base: &'a Table<K, V>) -> Self {
-        Self {
-            base,
-            changed: BTreeMap::new(),
-        }
+        Self { base, changed: BTreeMap::new() }
     }
 
     fn get(&self, key: K) -> Option<&V> {
@@ -141,9 +138,7 @@ impl<'a> Draft<'a> {
 
     /// A job that is known to be there.
     pub(crate) fn the_job(&self, id: JobId) -> &Job {
-        self.jobs
-            .get(id)
-            .expect("every gang, status and timer belongs to a job that exists")
+        self.jobs.get(id).expect("every gang, status and timer belongs to a job that exists")
     }
 
     pub(crate) fn set_job(&mut self, id: JobId, job: Option<Job>) {
@@ -152,9 +147,7 @@ impl<'a> Draft<'a> {
 
     /// The status of a job that is known to be there.
     pub(crate) fn the_status(&self, id: JobId) -> &JobStatus {
-        self.statuses
-            .get(id)
-            .expect("every job has a status from its creation to its end")
+        self.statuses.get(id).expect("every job has a status from its creation to its end")
     }
 
     pub(crate) fn set_status(&mut self, id: JobId, status: Option<JobStatus>) {
@@ -163,9 +156,7 @@ impl<'a> Draft<'a> {
 
     /// The gang of a job that is known to be there.
     pub(crate) fn the_gang(&self, id: JobId) -> &Gang {
-        self.gangs
-            .get(id)
-            .expect("every job has a gang from its creation to its end")
+        self.gangs.get(id).expect("every job has a gang from its creation to its end")
     }
 
     pub(crate) fn gang(&self, id: JobId) -> Option<&Gang> {
@@ -188,10 +179,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn replica_ids(&self, job: JobId) -> Vec<ReplicaId> {
         let size = self.the_job(job).gang.size();
         (0..size)
-            .map(|rank| ReplicaId {
-                job,
-                rank: Rank(rank),
-            })
+            .map(|rank| ReplicaId { job, rank: Rank(rank) })
             .filter(|id| self.replica(*id).is_some())
             .collect()
     }
@@ -234,45 +222,22 @@ impl<'a> Draft<'a> {
         if let Some(last) = self.last_event(job)
             && (last.severity, &last.reason, &last.message) == (severity, &reason, &message)
         {
-            let repeated = Event {
-                last: now,
-                count: last.count + 1,
-                ..last.clone()
-            };
+            let repeated = Event { last: now, count: last.count + 1, ..last.clone() };
             self.events.set((job, repeated.id), Some(repeated));
             return;
         }
         let id = self.meta.next_event;
         self.meta.next_event = id.next();
-        let event = Event {
-            id,
-            job,
-            severity,
-            reason,
-            message,
-            first: now,
-            last: now,
-            count: 1,
-        };
+        let event = Event { id, job, severity, reason, message, first: now, last: now, count: 1 };
         self.events.set((job, id), Some(event));
         self.drop_old_events(job);
     }
 
     fn last_event(&self, job: JobId) -> Option<&Event> {
         let range = (job, EventId(0))..=(job, EventId(u64::MAX));
-        let newest_drafted = self
-            .events
-            .changed
-            .range(range.clone())
-            .rev()
-            .find_map(|(_, event)| event.as_ref());
-        newest_drafted.or_else(|| {
-            self.events
-                .base
-                .range(range)
-                .next_back()
-                .map(|(_, event)| event)
-        })
+        let newest_drafted =
+            self.events.changed.range(range.clone()).rev().find_map(|(_, event)| event.as_ref());
+        newest_drafted.or_else(|| self.events.base.range(range).next_back().map(|(_, event)| event))
     }
 
     fn drop_old_events(&mut self, job: JobId) {
@@ -299,27 +264,14 @@ impl<'a> Draft<'a> {
         for id in self.replica_ids(job) {
             self.set_replica(id, None);
         }
-        for kind in [
-            TimerKind::Deadline,
-            TimerKind::TimeToLive,
-            TimerKind::Backoff,
-            TimerKind::Drain,
-        ] {
+        for kind in
+            [TimerKind::Deadline, TimerKind::TimeToLive, TimerKind::Backoff, TimerKind::Drain]
+        {
             self.cancel_timer(job, kind);
         }
         let range = (job, EventId(0))..=(job, EventId(u64::MAX));
-        let stored: Vec<_> = self
-            .events
-            .base
-            .range(range.clone())
-            .map(|(key, _)| *key)
-            .collect();
-        let drafted: Vec<_> = self
-            .events
-            .changed
-            .range(range)
-            .map(|(key, _)| *key)
-            .collect();
+        let stored: Vec<_> = self.events.base.range(range.clone()).map(|(key, _)| *key).collect();
+        let drafted: Vec<_> = self.events.changed.range(range).map(|(key, _)| *key).collect();
         for key in stored.into_iter().chain(drafted) {
             self.events.set(key, None);
         }

@@ -62,8 +62,7 @@ impl Indexes {
         (old, new): (Option<&Replica>, Option<&Replica>),
     ) {
         let request = |replica: &Replica| {
-            job.map(|job| job.gang.role(replica.role).pod.request())
-                .unwrap_or_default()
+            job.map(|job| job.gang.role(replica.role).pod.request()).unwrap_or_default()
         };
         if let Some(old) = old {
             if let Some(on_node) = self.replicas_by_node.get_mut(&old.node) {
@@ -78,10 +77,7 @@ impl Indexes {
             }
         }
         if let Some(new) = new {
-            self.replicas_by_node
-                .entry(new.node)
-                .or_default()
-                .insert(id);
+            self.replicas_by_node.entry(new.node).or_default().insert(id);
             if new.holds {
                 let mut sum = self.reserved.remove(&new.node).unwrap_or_default();
                 sum.add(&request(new));

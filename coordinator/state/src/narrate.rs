@@ -30,34 +30,14 @@ pub(crate) fn is_suspended(draft: &Draft<'_>, job: JobId) -> String {
 
 pub(crate) fn suspended(draft: &mut Draft<'_>, job: JobId) {
     let message = is_suspended(draft, job);
-    set_condition(
-        draft,
-        job,
-        (ConditionType::Suspended, true),
-        message.clone(),
-    );
-    tell(
-        draft,
-        job,
-        (Severity::Normal, ConditionType::Suspended, true),
-        message,
-    );
+    set_condition(draft, job, (ConditionType::Suspended, true), message.clone());
+    tell(draft, job, (Severity::Normal, ConditionType::Suspended, true), message);
 }
 
 pub(crate) fn resumed(draft: &mut Draft<'_>, job: JobId) {
     let message = format!("{} is resumed.", subject(draft, job));
-    set_condition(
-        draft,
-        job,
-        (ConditionType::Suspended, false),
-        message.clone(),
-    );
-    tell(
-        draft,
-        job,
-        (Severity::Normal, ConditionType::Suspended, false),
-        message,
-    );
+    set_condition(draft, job, (ConditionType::Suspended, false), message.clone());
+    tell(draft, job, (Severity::Normal, ConditionType::Suspended, false), message);
 }
 
 pub(crate) fn placed(draft: &mut Draft<'_>, job: JobId, placement: &Placement) {
@@ -74,11 +54,8 @@ pub(crate) fn placed(draft: &mut Draft<'_>, job: JobId, placement: &Placement) {
         0..=8 => String::new(),
         all => format!(" and {} more", all - 8),
     };
-    let message = format!(
-        "Placed {} replicas on {}{more}.",
-        placement.nodes.len(),
-        shown.join(", ")
-    );
+    let message =
+        format!("Placed {} replicas on {}{more}.", placement.nodes.len(), shown.join(", "));
     draft.event(job, (Severity::Normal, "Scheduled".into()), message);
 }
 
@@ -88,22 +65,12 @@ pub(crate) fn running(draft: &Draft<'_>, job: JobId) -> String {
 
 pub(crate) fn succeeded(draft: &mut Draft<'_>, job: JobId) -> String {
     let message = format!("{} has ended well.", subject(draft, job));
-    tell(
-        draft,
-        job,
-        (Severity::Normal, ConditionType::Succeeded, true),
-        message.clone(),
-    );
+    tell(draft, job, (Severity::Normal, ConditionType::Succeeded, true), message.clone());
     message
 }
 
 pub(crate) fn failed(draft: &mut Draft<'_>, job: JobId, message: &str) {
-    tell(
-        draft,
-        job,
-        (Severity::Warning, ConditionType::Failed, true),
-        message.to_owned(),
-    );
+    tell(draft, job, (Severity::Warning, ConditionType::Failed, true), message.to_owned());
 }
 
 pub(crate) fn rank_failed(draft: &mut Draft<'_>, id: ReplicaId, exit: &Exit) {
@@ -137,9 +104,7 @@ pub(crate) fn failure_is_final(draft: &Draft<'_>, job: JobId) -> String {
         return format!("{} has failed.", subject(draft, job));
     };
     let spec = &draft.the_job(job).gang;
-    let policy = spec
-        .place(failure.rank)
-        .map_or("", |(role, _)| spec.role(role).restart.as_str());
+    let policy = spec.place(failure.rank).map_or("", |(role, _)| spec.role(role).restart.as_str());
     let why = if failure.status.is_permanent() {
         "trying again would not help".to_owned()
     } else if policy == "ExitCode" {
@@ -178,33 +143,16 @@ pub(crate) fn restarting(
     (failure, delay): (&Failure, Millis),
 ) -> String {
     let next = draft.the_gang(job).generation.next();
-    let when = if delay.0 == 0 {
-        "now".to_owned()
-    } else {
-        format!("in {delay}")
-    };
+    let when = if delay.0 == 0 { "now".to_owned() } else { format!("in {delay}") };
     let message = format!(
         "{}; the whole gang starts again as generation {next} {when}.",
         blamed(draft, job, failure)
     );
-    tell(
-        draft,
-        job,
-        (Severity::Warning, ConditionType::Restarting, true),
-        message.clone(),
-    );
+    tell(draft, job, (Severity::Warning, ConditionType::Restarting, true), message.clone());
     message
 }
 
 pub(crate) fn deadline_passed(draft: &Draft<'_>, job: JobId) -> String {
-    let span = draft
-        .the_job(job)
-        .gang
-        .run_policy
-        .active_deadline
-        .unwrap_or_default();
-    format!(
-        "{} was active for longer than activeDeadlineSeconds ({span}).",
-        subject(draft, job)
-    )
+    let span = draft.the_job(job).gang.run_policy.active_deadline.unwrap_or_default();
+    format!("{} was active for longer than activeDeadlineSeconds ({span}).", subject(draft, job))
 }

@@ -41,11 +41,7 @@ impl Policy {
         match streak {
             0 | 1 => Millis(0),
             more => {
-                let doubled = self
-                    .backoff_base
-                    .0
-                    .checked_shl(more - 2)
-                    .unwrap_or(u64::MAX);
+                let doubled = self.backoff_base.0.checked_shl(more - 2).unwrap_or(u64::MAX);
                 // A shift that loses bits reads as smaller than it is: past 20 doublings it is the cap anyway.
                 let doubled = if more > 22 { u64::MAX } else { doubled };
                 Millis(doubled.min(self.backoff_cap.0))
@@ -61,12 +57,8 @@ mod tests {
     #[test]
     fn the_delay_doubles_up_to_the_cap() {
         let policy = Policy::default();
-        let delays: Vec<u64> = [1, 2, 3, 4, 7, 8, 9, 60, u32::MAX]
-            .map(|streak| policy.backoff(streak).0)
-            .into();
-        assert_eq!(
-            delays,
-            [0, 1000, 2000, 4000, 32_000, 60_000, 60_000, 60_000, 60_000]
-        );
+        let delays: Vec<u64> =
+            [1, 2, 3, 4, 7, 8, 9, 60, u32::MAX].map(|streak| policy.backoff(streak).0).into();
+        assert_eq!(delays, [0, 1000, 2000, 4000, 32_000, 60_000, 60_000, 60_000, 60_000]);
     }
 }

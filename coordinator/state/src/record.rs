@@ -245,10 +245,7 @@ impl Gang {
     /// The current fence.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        Fence {
-            attempt: self.attempt,
-            generation: self.generation,
-        }
+        Fence { attempt: self.attempt, generation: self.generation }
     }
 
     /// Whether every replica has ended.

@@ -76,8 +76,7 @@ impl State {
             Change::Replica(key, new) => {
                 let old = replace!(replicas, key, new);
                 let job = self.tables.jobs.get(&key.job);
-                self.indexes
-                    .replica(*key, job, (old.as_ref(), new.as_deref()));
+                self.indexes.replica(*key, job, (old.as_ref(), new.as_deref()));
             }
             Change::Timer(key, new) => {
                 let old = replace!(timers, key, new);
@@ -159,14 +158,8 @@ impl State {
 
     /// A job's replicas in the order of ranks.
     pub fn replicas_of(&self, job: JobId) -> impl Iterator<Item = (ReplicaId, &Replica)> {
-        let id = |rank| ReplicaId {
-            job,
-            rank: muster_model::Rank(rank),
-        };
-        self.tables
-            .replicas
-            .range(id(0)..=id(u32::MAX))
-            .map(|(id, replica)| (*id, replica))
+        let id = |rank| ReplicaId { job, rank: muster_model::Rank(rank) };
+        self.tables.replicas.range(id(0)..=id(u32::MAX)).map(|(id, replica)| (*id, replica))
     }
 
     /// A node.
@@ -183,22 +176,13 @@ impl State {
 
     /// The replicas that were placed on a node, whatever their phase.
     pub fn replicas_on(&self, node: NodeId) -> impl Iterator<Item = ReplicaId> {
-        self.indexes
-            .replicas_by_node
-            .get(&node)
-            .into_iter()
-            .flatten()
-            .copied()
+        self.indexes.replicas_by_node.get(&node).into_iter().flatten().copied()
     }
 
     /// What is reserved on a node: the sum over the replicas that hold their request.
     #[must_use]
     pub fn reserved(&self, node: NodeId) -> Resources {
-        self.indexes
-            .reserved
-            .get(&node)
-            .cloned()
-            .unwrap_or_default()
+        self.indexes.reserved.get(&node).cloned().unwrap_or_default()
     }
 
     /// When the next timer is due.
@@ -209,26 +193,18 @@ impl State {
 
     /// The timers that are due at `now`, the earliest first.
     pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = TimerKey> {
-        self.indexes
-            .due
-            .iter()
-            .take_while(move |(at, _)| *at <= now)
-            .map(|(_, key)| *key)
+        self.indexes.due.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| *key)
     }
 
     /// The latest index that changed anything of what a job's object shows: its resource version.
     #[must_use]
     pub fn job_version(&self, id: JobId) -> Index {
         let tables = &self.tables;
-        [
-            tables.jobs.version(&id),
-            tables.statuses.version(&id),
-            tables.gangs.version(&id),
-        ]
-        .into_iter()
-        .flatten()
-        .max()
-        .unwrap_or_default()
+        [tables.jobs.version(&id), tables.statuses.version(&id), tables.gangs.version(&id)]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or_default()
     }
 
     /// Every record as the put that would write it, with the index that did. What a snapshot and

@@ -63,9 +63,7 @@ impl<K: Ord, V> Table<K, V> {
 
     /// All records with the indices that wrote them.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&K, Index, &V)> {
-        self.rows
-            .iter()
-            .map(|(key, row)| (key, row.version, &row.value))
+        self.rows.iter().map(|(key, row)| (key, row.version, &row.value))
     }
 
     /// How many records there are.
@@ -87,16 +85,7 @@ impl<K: Ord, V> Table<K, V> {
         (version, hash): (Index, u128),
         value: V,
     ) -> Option<(u128, V)> {
-        self.rows
-            .insert(
-                key,
-                Row {
-                    version,
-                    hash,
-                    value,
-                },
-            )
-            .map(|row| (row.hash, row.value))
+        self.rows.insert(key, Row { version, hash, value }).map(|row| (row.hash, row.value))
     }
 
     /// Removes a record and gives it back with its hash.
@@ -107,8 +96,6 @@ impl<K: Ord, V> Table<K, V> {
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self {
-            rows: btree_map::BTreeMap::new(),
-        }
+        Self { rows: btree_map::BTreeMap::new() }
     }
 }

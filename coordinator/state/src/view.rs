@@ -32,10 +32,7 @@ impl State {
                 roles: roles.collect(),
             })
         });
-        View {
-            nodes: nodes.collect(),
-            waiting: waiting.collect(),
-        }
+        View { nodes: nodes.collect(), waiting: waiting.collect() }
     }
 
     fn holding_on(&self, node: NodeId) -> u32 {

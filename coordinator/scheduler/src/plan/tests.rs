@@ -32,45 +32,25 @@ fn empty(id: u32, capacity: Resources) -> NodeView {
 }
 
 fn role(name: &str, replicas: u32, request: Resources) -> RoleView {
-    RoleView {
-        name: RoleName(name.into()),
-        replicas,
-        request,
-        node_selector: BTreeMap::new(),
-    }
+    RoleView { name: RoleName(name.into()), replicas, request, node_selector: BTreeMap::new() }
 }
 
 fn gang(job: u64, roles: Vec<RoleView>) -> GangView {
-    GangView {
-        job: JobId(job),
-        attempt: Attempt(0),
-        since: Timestamp(job),
-        roles,
-    }
+    GangView { job: JobId(job), attempt: Attempt(0), since: Timestamp(job), roles }
 }
 
 fn planned(nodes: Vec<NodeView>, waiting: Vec<GangView>) -> Plan {
-    plan(
-        &View { nodes, waiting },
-        &Policy::default(),
-        Timestamp(1000),
-    )
+    plan(&View { nodes, waiting }, &Policy::default(), Timestamp(1000))
 }
 
 fn places(plan: &Plan) -> Vec<Vec<u32>> {
-    plan.placements
-        .iter()
-        .map(|p| p.nodes.iter().map(|node| node.0).collect())
-        .collect()
+    plan.placements.iter().map(|p| p.nodes.iter().map(|node| node.0).collect()).collect()
 }
 
 #[test]
 fn a_gang_goes_to_the_smallest_node_that_holds_it_whole() {
     let nodes = vec![empty(0, cpu(16)), empty(1, cpu(4)), empty(2, cpu(8))];
-    let gangs = vec![gang(
-        1,
-        vec![role("Master", 1, cpu(1)), role("Worker", 3, cpu(1))],
-    )];
+    let gangs = vec![gang(1, vec![role("Master", 1, cpu(1)), role("Worker", 3, cpu(1))])];
     assert_eq!(places(&planned(nodes, gangs)), [[1, 1, 1, 1]]);
 }
 
@@ -91,23 +71,15 @@ fn gangs_without_gpus_leave_gpu_nodes_alone() {
 #[test]
 fn the_role_with_devices_is_placed_first_and_the_other_joins_it() {
     let nodes = vec![empty(0, cpu(16)), empty(1, gpu(4, 4)), empty(2, gpu(4, 4))];
-    let gangs = vec![gang(
-        1,
-        vec![role("Master", 1, cpu(1)), role("Worker", 2, gpu(3, 4))],
-    )];
+    let gangs = vec![gang(1, vec![role("Master", 1, cpu(1)), role("Worker", 2, gpu(3, 4))])];
     assert_eq!(places(&planned(nodes, gangs)), [[1, 1, 2]]);
 }
 
 #[test]
 fn gangs_that_ask_for_nothing_spread() {
     let nodes = vec![empty(0, cpu(2)), empty(1, cpu(2))];
-    let gangs = (1..=4)
-        .map(|job| gang(job, vec![role("Worker", 2, Resources::new())]))
-        .collect();
-    assert_eq!(
-        places(&planned(nodes, gangs)),
-        [[0, 0], [1, 1], [0, 0], [1, 1]]
-    );
+    let gangs = (1..=4).map(|job| gang(job, vec![role("Worker", 2, Resources::new())])).collect();
+    assert_eq!(places(&planned(nodes, gangs)), [[0, 0], [1, 1], [0, 0], [1, 1]]);
 }
 
 #[test]
@@ -128,12 +100,7 @@ fn nothing_of_a_gang_is_placed_when_one_replica_does_not_fit() {
 fn the_explanation_names_the_largest_free_block() {
     let nodes = vec![node(0, gpu(8, 8), gpu(8, 2)), node(1, gpu(8, 8), gpu(8, 1))];
     let plan = planned(nodes, vec![gang(1, vec![role("Worker", 1, gpu(1, 4))])]);
-    let Wait::NotEnoughFree {
-        shortage,
-        would_fit,
-        ..
-    } = &plan.waits[&JobId(1)]
-    else {
+    let Wait::NotEnoughFree { shortage, would_fit, .. } = &plan.waits[&JobId(1)] else {
         panic!("{:?}", plan.waits)
     };
     assert_eq!(shortage.resource, ResourceName::nvidia_gpu());
@@ -150,18 +117,9 @@ fn what_can_never_fit_says_so() {
     let mut unreachable = empty(0, cpu(4));
     unreachable.usable = false;
     assert_eq!(one(vec![unreachable], role("W", 1, cpu(1))), "NoUsableNode");
-    assert_eq!(
-        one(vec![empty(0, cpu(4))], role("W", 1, cpu(5))),
-        "NeverFits"
-    );
-    assert_eq!(
-        one(vec![empty(0, cpu(4))], role("W", 5, cpu(1))),
-        "ClusterTooSmall"
-    );
-    assert_eq!(
-        one(vec![node(0, cpu(4), cpu(1))], role("W", 2, cpu(1))),
-        "NotEnoughFree"
-    );
+    assert_eq!(one(vec![empty(0, cpu(4))], role("W", 1, cpu(5))), "NeverFits");
+    assert_eq!(one(vec![empty(0, cpu(4))], role("W", 5, cpu(1))), "ClusterTooSmall");
+    assert_eq!(one(vec![node(0, cpu(4), cpu(1))], role("W", 2, cpu(1))), "NotEnoughFree");
     let selective = RoleView {
         node_selector: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
         ..role("W", 1, cpu(1))
@@ -172,10 +130,7 @@ fn what_can_never_fit_says_so() {
 #[test]
 fn a_gang_that_has_waited_long_is_not_overtaken() {
     let nodes = vec![node(0, cpu(8), cpu(4))];
-    let waiting = vec![
-        gang(1, vec![role("W", 8, cpu(1))]),
-        gang(2, vec![role("W", 1, cpu(1))]),
-    ];
+    let waiting = vec![gang(1, vec![role("W", 8, cpu(1))]), gang(2, vec![role("W", 1, cpu(1))])];
     let view = View { nodes, waiting };
     let soon = plan(&view, &Policy::default(), Timestamp(1000));
     assert_eq!(soon.placements.len(), 1);

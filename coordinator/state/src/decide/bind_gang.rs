@@ -21,18 +21,12 @@ pub(super) fn decide(draft: &mut Draft<'_>, bind: &BindGang) -> Result<Accepted,
         return Err(stale(format!("job {id} is gone")));
     };
     if gang.phase != GangPhase::Waiting || gang.attempt != placement.attempt {
-        return Err(stale(format!(
-            "the gang of job {id} does not wait for this placement"
-        )));
+        return Err(stale(format!("the gang of job {id} does not wait for this placement")));
     }
     let mut gang = gang.clone();
     let spec = draft.the_job(id).gang.clone();
     if placement.nodes.len() != spec.size() as usize {
-        return Err(stale(format!(
-            "{} places for {} ranks",
-            placement.nodes.len(),
-            spec.size()
-        )));
+        return Err(stale(format!("{} places for {} ranks", placement.nodes.len(), spec.size())));
     }
     check_room(draft, &spec, placement).map_err(stale)?;
 
@@ -44,10 +38,7 @@ pub(super) fn decide(draft: &mut Draft<'_>, bind: &BindGang) -> Result<Accepted,
                 role,
                 node: *node,
                 // Replaced at once by the first generation of this placement.
-                fence: Fence {
-                    attempt: gang.attempt,
-                    generation: gang.generation,
-                },
+                fence: Fence { attempt: gang.attempt, generation: gang.generation },
                 phase: ReplicaPhase::Assigned,
                 holds: true,
             }),
@@ -70,10 +61,7 @@ pub(super) fn decide(draft: &mut Draft<'_>, bind: &BindGang) -> Result<Accepted,
 fn check_room(draft: &Draft<'_>, spec: &GangSpec, placement: &Placement) -> Result<(), String> {
     let mut wanted: BTreeMap<NodeId, Resources> = BTreeMap::new();
     for ((_, role, _), node) in spec.ranks().zip(&placement.nodes) {
-        wanted
-            .entry(*node)
-            .or_default()
-            .add(&spec.role(role).pod.request());
+        wanted.entry(*node).or_default().add(&spec.role(role).pod.request());
     }
     for (id, wanted) in wanted {
         let node = draft.node(id).ok_or_else(|| format!("node {id} is gone"))?;
@@ -82,10 +70,7 @@ fn check_room(draft: &Draft<'_>, spec: &GangSpec, placement: &Placement) -> Resu
         }
         let free = node.capacity.saturating_sub(&draft.base.reserved(id));
         if !free.covers(&wanted) {
-            return Err(format!(
-                "node {} has {free} free, {wanted} is needed",
-                node.name
-            ));
+            return Err(format!("node {} has {free} free, {wanted} is needed", node.name));
         }
     }
     Ok(())

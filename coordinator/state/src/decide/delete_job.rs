@@ -7,15 +7,9 @@ use crate::draft::Draft;
 use crate::lifecycle;
 
 pub(super) fn decide(draft: &mut Draft<'_>, delete: &DeleteJob) -> Result<Accepted, Reason> {
-    let not_found = || Reason::JobNotFound {
-        job: delete.key.clone(),
-    };
+    let not_found = || Reason::JobNotFound { job: delete.key.clone() };
     let id = draft.base.job_id(&delete.key).ok_or_else(not_found)?;
-    if delete
-        .uid
-        .as_ref()
-        .is_some_and(|uid| *uid != draft.the_job(id).uid)
-    {
+    if delete.uid.as_ref().is_some_and(|uid| *uid != draft.the_job(id).uid) {
         return Err(not_found());
     }
     lifecycle::delete(draft, id);

@@ -25,25 +25,16 @@ pub fn decide(state: &State, policy: &Policy, command: &Command) -> Decision {
     let mut draft = Draft::new(state, policy, command.at);
     if let Some(done) = command.request.and_then(|request| draft.request(request)) {
         let reply = Reply::Accepted(again(&command.body, done.job));
-        return Decision {
-            reply,
-            changes: Changes::default(),
-        };
+        return Decision { reply, changes: Changes::default() };
     }
     match judge(&mut draft, &command.body) {
         Ok(accepted) => {
             if let (Some(request), Some(job)) = (command.request, job_of(accepted)) {
                 draft.remember(request, job);
             }
-            Decision {
-                reply: Reply::Accepted(accepted),
-                changes: draft.finish(),
-            }
+            Decision { reply: Reply::Accepted(accepted), changes: draft.finish() }
         }
-        Err(reason) => Decision {
-            reply: Reply::Rejected(reason),
-            changes: Changes::default(),
-        },
+        Err(reason) => Decision { reply: Reply::Rejected(reason), changes: Changes::default() },
     }
 }
 

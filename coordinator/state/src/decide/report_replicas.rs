@@ -25,18 +25,11 @@ pub(super) fn decide(draft: &mut Draft<'_>, reports: &ReportReplicas) -> Accepte
 fn take(draft: &mut Draft<'_>, report: &ReplicaReport) {
     let id = report.id;
     let phase = match &report.what {
-        Reported::Ready {
-            store_port,
-            free_port,
-        } => ReplicaPhase::Ready {
-            store_port: *store_port,
-            free_port: *free_port,
-        },
+        Reported::Ready { store_port, free_port } => {
+            ReplicaPhase::Ready { store_port: *store_port, free_port: *free_port }
+        }
         Reported::Running => ReplicaPhase::Running { since: draft.now },
-        Reported::Exited(exit) => ReplicaPhase::Exited {
-            exit: exit.clone(),
-            at: draft.now,
-        },
+        Reported::Exited(exit) => ReplicaPhase::Exited { exit: exit.clone(), at: draft.now },
         Reported::Notice(text) => {
             let name = draft.the_job(id.job).gang.rank_name(id.rank);
             let message = format!("{name}: {text}");

@@ -16,16 +16,12 @@ pub(super) fn decide(draft: &mut Draft<'_>, gone: &NodeUnreachable) -> Accepted 
         return Accepted::Done;
     };
     let name = node.name.clone();
-    let node = Node {
-        phase: NodePhase::Unreachable { since: draft.now },
-        ..node.clone()
-    };
+    let node = Node { phase: NodePhase::Unreachable { since: draft.now }, ..node.clone() };
     draft.set_node(gone.node, Some(node));
-    let live = draft.base.replicas_on(gone.node).filter(|id| {
-        draft
-            .replica(*id)
-            .is_some_and(|replica| !replica.phase.is_exited())
-    });
+    let live = draft
+        .base
+        .replicas_on(gone.node)
+        .filter(|id| draft.replica(*id).is_some_and(|replica| !replica.phase.is_exited()));
     let jobs: BTreeSet<JobId> = live.map(|id| id.job).collect();
     for job in jobs {
         narrate::node_unreachable(draft, job, &name);

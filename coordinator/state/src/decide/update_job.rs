@@ -10,9 +10,7 @@ pub(super) fn decide(draft: &mut Draft<'_>, update: &UpdateJob) -> Result<Accept
     let id = draft
         .base
         .job_id(&update.key)
-        .ok_or_else(|| Reason::JobNotFound {
-            job: update.key.clone(),
-        })?;
+        .ok_or_else(|| Reason::JobNotFound { job: update.key.clone() })?;
     let mut job = draft.the_job(id).clone();
     if job.deleting.is_some() {
         return Err(Reason::BeingDeleted { job: job.key });

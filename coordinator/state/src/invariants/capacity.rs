@@ -9,10 +9,7 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
         if !node.capacity.covers(&reserved) {
             return violated(
                 "nothing is sold twice",
-                format!(
-                    "node {} has {} and {reserved} is reserved",
-                    node.name, node.capacity
-                ),
+                format!("node {} has {} and {reserved} is reserved", node.name, node.capacity),
             );
         }
     }

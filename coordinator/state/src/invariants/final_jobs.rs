@@ -21,9 +21,7 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
             gang.phase,
             GangPhase::Released
                 | GangPhase::Draining { .. }
-                | GangPhase::Stopping {
-                    next: AfterStop::Release
-                }
+                | GangPhase::Stopping { next: AfterStop::Release }
         );
         if !letting_go {
             return violated(
@@ -41,9 +39,7 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
         }
     }
     for (key, _) in state.tables().timers.iter() {
-        let ended = state
-            .status(key.job)
-            .is_some_and(|status| status.phase.is_final());
+        let ended = state.status(key.job).is_some_and(|status| status.phase.is_final());
         let of_the_end = matches!(key.kind, TimerKind::TimeToLive | TimerKind::Drain);
         if ended && !of_the_end {
             return violated(NAME, format!("timer {key:?} of an ended job"));

@@ -9,12 +9,7 @@ use crate::state::State;
 
 pub(super) fn check(state: &State) -> Result<(), Violation> {
     let mut sums: BTreeMap<NodeId, Resources> = BTreeMap::new();
-    for (id, replica) in state
-        .tables()
-        .replicas
-        .iter()
-        .filter(|(_, replica)| replica.holds)
-    {
+    for (id, replica) in state.tables().replicas.iter().filter(|(_, replica)| replica.holds) {
         if let Some(job) = state.job(id.job) {
             let request = job.gang.role(replica.role).pod.request();
             sums.entry(replica.node).or_default().add(&request);

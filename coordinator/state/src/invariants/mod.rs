@@ -27,11 +27,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "invariant '{}' does not hold: {}",
-            self.invariant, self.detail
-        )
+        write!(f, "invariant '{}' does not hold: {}", self.invariant, self.detail)
     }
 }
 
@@ -70,8 +66,5 @@ pub fn check_capacity(state: &State) -> Result<(), Violation> {
 }
 
 fn violated(invariant: &'static str, detail: impl Into<String>) -> Result<(), Violation> {
-    Err(Violation {
-        invariant,
-        detail: detail.into(),
-    })
+    Err(Violation { invariant, detail: detail.into() })
 }

@@ -19,9 +19,7 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
             JobPhase::Queued => matches!(
                 gang.phase,
                 GangPhase::Waiting
-                    | GangPhase::Stopping {
-                        next: AfterStop::Requeue | AfterStop::Release
-                    }
+                    | GangPhase::Stopping { next: AfterStop::Requeue | AfterStop::Release }
             ),
             JobPhase::Starting => {
                 matches!(gang.phase, GangPhase::Preparing | GangPhase::Running) || stopping
@@ -36,26 +34,15 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
             }
         };
         if !fits {
-            return violated(
-                NAME,
-                format!("job {id}: {:?} with {:?}", status.phase, gang.phase),
-            );
+            return violated(NAME, format!("job {id}: {:?} with {:?}", status.phase, gang.phase));
         }
-        let released = GangPhase::Stopping {
-            next: AfterStop::Release,
-        };
+        let released = GangPhase::Stopping { next: AfterStop::Release };
         if deleting && gang.phase != released {
-            return violated(
-                NAME,
-                format!("job {id} is being deleted in {:?}", gang.phase),
-            );
+            return violated(NAME, format!("job {id} is being deleted in {:?}", gang.phase));
         }
         let open = matches!(gang.phase, GangPhase::Running | GangPhase::Draining { .. });
         if open && (gang.rendezvous.is_none() || gang.opened.is_none()) {
-            return violated(
-                NAME,
-                format!("job {id} is {:?} without addresses", gang.phase),
-            );
+            return violated(NAME, format!("job {id} is {:?} without addresses", gang.phase));
         }
     }
     Ok(())

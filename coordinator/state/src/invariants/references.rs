@@ -26,10 +26,9 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
     let timers = tables.timers.iter().map(|(key, _)| key.job);
     let events = tables.events.iter().map(|((job, _), _)| *job);
     match timers.chain(events).find(|job| state.job(*job).is_none()) {
-        Some(job) => violated(
-            NAME,
-            format!("a timer or event belongs to job {job}, which is gone"),
-        ),
+        Some(job) => {
+            violated(NAME, format!("a timer or event belongs to job {job}, which is gone"))
+        }
         None => Ok(()),
     }
 }

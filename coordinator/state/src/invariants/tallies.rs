@@ -5,12 +5,7 @@ use crate::record::RoleTally;
 use crate::state::State;
 
 pub(super) fn check(state: &State) -> Result<(), Violation> {
-    for (id, gang) in state
-        .tables()
-        .gangs
-        .iter()
-        .filter(|(_, gang)| gang.phase.is_placed())
-    {
+    for (id, gang) in state.tables().gangs.iter().filter(|(_, gang)| gang.phase.is_placed()) {
         let mut counted = vec![RoleTally::default(); gang.tally.len()];
         for (_, replica) in state.replicas_of(*id) {
             *counted[replica.role.0].slot(&replica.phase) += 1;

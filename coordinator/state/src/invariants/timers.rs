@@ -10,13 +10,7 @@ const NAME: &str = "what waits for a time has its timer";
 
 pub(super) fn check(state: &State) -> Result<(), Violation> {
     for (id, gang) in state.tables().gangs.iter() {
-        let at = |kind| {
-            state
-                .tables()
-                .timers
-                .get(&TimerKey { job: *id, kind })
-                .map(|t| t.at)
-        };
+        let at = |kind| state.tables().timers.get(&TimerKey { job: *id, kind }).map(|t| t.at);
         let backoff = match gang.phase {
             GangPhase::Backoff { until } => Some(until),
             _ => None,
@@ -32,10 +26,7 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
             continue;
         };
         let deadline = job.gang.run_policy.active_deadline.and_then(|span| {
-            status
-                .started
-                .filter(|_| !status.phase.is_final())
-                .map(|start| start.plus(span))
+            status.started.filter(|_| !status.phase.is_final()).map(|start| start.plus(span))
         });
         if at(TimerKind::Deadline) != deadline {
             return violated(
@@ -50,10 +41,7 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
             .and_then(|span| status.completed.map(|end| end.plus(span)));
         // A time to live that is over has started the deletion and is gone.
         if at(TimerKind::TimeToLive) != ttl && job.deleting.is_none() {
-            return violated(
-                NAME,
-                format!("job {id}: ttl timer {:?}", at(TimerKind::TimeToLive)),
-            );
+            return violated(NAME, format!("job {id}: ttl timer {:?}", at(TimerKind::TimeToLive)));
         }
     }
     Ok(())

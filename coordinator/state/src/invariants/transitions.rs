@@ -23,33 +23,22 @@ pub(super) fn check(before: &State, after: &State) -> Result<(), Violation> {
                 .iter()
                 .any(|between| old.phase.can_become(*between) && between.can_become(new.phase));
         if !reachable {
-            return violated(
-                NAME,
-                format!("job {id}: {:?} to {:?}", old.phase, new.phase),
-            );
+            return violated(NAME, format!("job {id}: {:?} to {:?}", old.phase, new.phase));
         }
     }
     for (id, old) in before.tables().gangs.iter() {
         let Some(new) = after.gang(*id) else { continue };
         if new.fence() < old.fence() {
-            return violated(
-                NAME,
-                format!("job {id}: fence {} to {}", old.fence(), new.fence()),
-            );
+            return violated(NAME, format!("job {id}: fence {} to {}", old.fence(), new.fence()));
         }
         let restarted = new.generation != old.generation;
         let reopened = restarted && matches!(new.phase, GangPhase::Preparing | GangPhase::Running);
         let let_go = matches!(new.phase, GangPhase::Released | GangPhase::Waiting)
             && !matches!(old.phase, GangPhase::Draining { .. });
-        let ended = matches!(
-            new.phase,
-            GangPhase::Backoff { .. } | GangPhase::Stopping { .. }
-        ) || matches!(new.phase, GangPhase::Draining { .. });
+        let ended = matches!(new.phase, GangPhase::Backoff { .. } | GangPhase::Stopping { .. })
+            || matches!(new.phase, GangPhase::Draining { .. });
         if !(old.phase.can_become(new.phase) || reopened || let_go || ended) {
-            return violated(
-                NAME,
-                format!("gang {id}: {:?} to {:?}", old.phase, new.phase),
-            );
+            return violated(NAME, format!("gang {id}: {:?} to {:?}", old.phase, new.phase));
         }
     }
     for (id, old) in before.tables().replicas.iter() {
@@ -57,10 +46,7 @@ pub(super) fn check(before: &State, after: &State) -> Result<(), Violation> {
             continue;
         };
         if new.fence == old.fence && !old.phase.can_become(&new.phase) {
-            return violated(
-                NAME,
-                format!("replica {id}: {:?} to {:?}", old.phase, new.phase),
-            );
+            return violated(NAME, format!("replica {id}: {:?} to {:?}", old.phase, new.phase));
         }
     }
     Ok(())

@@ -16,20 +16,14 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
             if !ranks.eq((0..job.gang.size()).map(Rank)) {
                 return violated(NAME, format!("job {id} in {:?} lacks ranks", gang.phase));
             }
-            if let Some((replica, record)) = state
-                .replicas_of(*id)
-                .find(|(_, record)| record.fence != gang.fence())
+            if let Some((replica, record)) =
+                state.replicas_of(*id).find(|(_, record)| record.fence != gang.fence())
             {
                 let (has, want) = (record.fence, gang.fence());
-                return violated(
-                    NAME,
-                    format!("replica {replica} has fence {has}, not {want}"),
-                );
+                return violated(NAME, format!("replica {replica} has fence {has}, not {want}"));
             }
         }
-        let live = state
-            .replicas_of(*id)
-            .find(|(_, record)| !record.phase.is_exited());
+        let live = state.replicas_of(*id).find(|(_, record)| !record.phase.is_exited());
         match (gang.phase, live) {
             (
                 GangPhase::Waiting | GangPhase::Released | GangPhase::Backoff { .. },

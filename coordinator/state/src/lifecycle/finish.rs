@@ -11,10 +11,7 @@ use crate::record::{Job, TimerKind};
 /// The deciding ranks have ended well. What is left of the gang may end by itself for as long as its
 /// grace period lasts, or is stopped, as `cleanPodPolicy` says.
 pub(super) fn succeed(draft: &mut Draft<'_>, job: JobId) {
-    if matches!(
-        draft.the_status(job).phase,
-        JobPhase::Starting | JobPhase::Restarting
-    ) {
+    if matches!(draft.the_status(job).phase, JobPhase::Starting | JobPhase::Restarting) {
         replica::mark_running(draft, job);
     }
     complete(draft, job, JobPhase::Succeeded);
@@ -34,11 +31,7 @@ pub(super) fn succeed(draft: &mut Draft<'_>, job: JobId) {
 
 fn longest_grace(draft: &Draft<'_>, job: JobId) -> Millis {
     let roles = &draft.the_job(job).gang.roles;
-    roles
-        .iter()
-        .map(|role| role.pod.termination_grace)
-        .max()
-        .unwrap_or_default()
+    roles.iter().map(|role| role.pod.termination_grace).max().unwrap_or_default()
 }
 
 /// The job has failed: nothing of its gang is of use any more.
@@ -70,10 +63,7 @@ pub(crate) fn deadline_passed(draft: &mut Draft<'_>, job: JobId) {
 pub(crate) fn delete(draft: &mut Draft<'_>, job: JobId) {
     let record = draft.the_job(job);
     if record.deleting.is_none() {
-        let record = Job {
-            deleting: Some(draft.now),
-            ..record.clone()
-        };
+        let record = Job { deleting: Some(draft.now), ..record.clone() };
         draft.set_job(job, Some(record));
     }
     stop(draft, job, AfterStop::Release);

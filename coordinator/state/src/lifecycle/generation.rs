@@ -17,26 +17,13 @@ pub(crate) fn prepare_generation(draft: &mut Draft<'_>, job: JobId) {
     gang.tally = spec
         .roles
         .iter()
-        .map(|role| RoleTally {
-            assigned: role.replicas,
-            ..RoleTally::default()
-        })
+        .map(|role| RoleTally { assigned: role.replicas, ..RoleTally::default() })
         .collect();
-    let fence = Fence {
-        attempt: gang.attempt,
-        generation: gang.generation,
-    };
+    let fence = Fence { attempt: gang.attempt, generation: gang.generation };
     draft.set_gang(job, Some(gang));
     for id in draft.replica_ids(job) {
-        let old = draft
-            .replica(id)
-            .expect("replica_ids lists replicas that exist")
-            .clone();
-        let replica = Replica {
-            fence,
-            phase: ReplicaPhase::Assigned,
-            ..old
-        };
+        let old = draft.replica(id).expect("replica_ids lists replicas that exist").clone();
+        let replica = Replica { fence, phase: ReplicaPhase::Assigned, ..old };
         draft.set_replica(id, Some(replica));
     }
     set_gang_phase(draft, job, GangPhase::Preparing);
@@ -48,23 +35,15 @@ pub(super) fn open(draft: &mut Draft<'_>, job: JobId) {
         .replica(replica_id(job, muster_model::Rank(0)))
         .expect("a gang has at least one replica");
     let ports = match leader.phase {
-        ReplicaPhase::Ready {
-            store_port,
-            free_port,
-        } => (store_port, free_port),
+        ReplicaPhase::Ready { store_port, free_port } => (store_port, free_port),
         _ => (None, None),
     };
-    let leader_address = draft
-        .node(leader.node)
-        .map(|node| node.address.clone())
-        .unwrap_or_default();
+    let leader_address =
+        draft.node(leader.node).map(|node| node.address.clone()).unwrap_or_default();
     let mut gang = draft.the_gang(job).clone();
     gang.opened = Some(draft.now);
-    gang.rendezvous = Some(OpenRendezvous {
-        leader_address,
-        store_port: ports.0,
-        free_port: ports.1,
-    });
+    gang.rendezvous =
+        Some(OpenRendezvous { leader_address, store_port: ports.0, free_port: ports.1 });
     draft.set_gang(job, Some(gang));
     set_gang_phase(draft, job, GangPhase::Running);
 }

@@ -9,13 +9,9 @@ use crate::record::{Failure, JobStatus, TimerKind};
 
 pub(super) fn judge(draft: &mut Draft<'_>, job: JobId) {
     let gang = draft.the_gang(job);
-    let failure = gang
-        .failure
-        .clone()
-        .expect("a gang is judged only after one of its ranks failed");
-    let stable = gang
-        .opened
-        .is_some_and(|at| draft.now.since(at) >= draft.policy.stable_after);
+    let failure =
+        gang.failure.clone().expect("a gang is judged only after one of its ranks failed");
+    let stable = gang.opened.is_some_and(|at| draft.now.since(at) >= draft.policy.stable_after);
     let mut status = draft.the_status(job).clone();
     count(&mut status, &failure, stable);
 
@@ -65,9 +61,9 @@ fn must_fail(
         Some(limit) if status.restarts >= limit => {
             Some(narrate::limit_reached(draft, job, (failure, limit)))
         }
-        None if status.program_streak > draft.policy.program_restarts => Some(
-            narrate::fails_in_a_row(draft, job, (failure, status.program_streak)),
-        ),
+        None if status.program_streak > draft.policy.program_restarts => {
+            Some(narrate::fails_in_a_row(draft, job, (failure, status.program_streak)))
+        }
         _ => None,
     }
 }

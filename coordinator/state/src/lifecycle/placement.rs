@@ -21,10 +21,7 @@ pub(super) fn is_usable(draft: &Draft<'_>, job: JobId) -> bool {
 pub(super) fn free_exited(draft: &mut Draft<'_>, job: JobId) {
     for id in draft.replica_ids(job) {
         if let Some(replica) = draft.replica(id).filter(|r| r.holds && r.phase.is_exited()) {
-            let freed = Replica {
-                holds: false,
-                ..replica.clone()
-            };
+            let freed = Replica { holds: false, ..replica.clone() };
             draft.set_replica(id, Some(freed));
         }
     }

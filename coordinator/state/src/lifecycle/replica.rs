@@ -26,20 +26,11 @@ pub(crate) fn replica_moved(draft: &mut Draft<'_>, id: ReplicaId, phase: Replica
     let will_run_again = !matches!(
         gang.phase,
         GangPhase::Draining { .. }
-            | GangPhase::Stopping {
-                next: AfterStop::Release | AfterStop::Requeue
-            }
+            | GangPhase::Stopping { next: AfterStop::Release | AfterStop::Requeue }
     );
     draft.set_gang(id.job, Some(gang));
     let holds = old.holds && (will_run_again || !phase.is_exited());
-    draft.set_replica(
-        id,
-        Some(Replica {
-            phase: phase.clone(),
-            holds,
-            ..old
-        }),
-    );
+    draft.set_replica(id, Some(Replica { phase: phase.clone(), holds, ..old }));
 
     if matches!(phase, ReplicaPhase::Running { .. }) {
         show_running(draft, id);
@@ -59,13 +50,9 @@ pub(crate) fn replica_moved(draft: &mut Draft<'_>, id: ReplicaId, phase: Replica
 fn show_running(draft: &mut Draft<'_>, id: ReplicaId) {
     let job = draft.the_job(id.job);
     let deciding = job.gang.success.role();
-    let is_deciding = draft
-        .replica(id)
-        .is_some_and(|replica| replica.role == deciding);
-    let waits_for_it = matches!(
-        draft.the_status(id.job).phase,
-        JobPhase::Starting | JobPhase::Restarting
-    );
+    let is_deciding = draft.replica(id).is_some_and(|replica| replica.role == deciding);
+    let waits_for_it =
+        matches!(draft.the_status(id.job).phase, JobPhase::Starting | JobPhase::Restarting);
     if is_deciding && waits_for_it && draft.the_gang(id.job).phase == GangPhase::Running {
         mark_running(draft, id.job);
     }
@@ -82,12 +69,7 @@ pub(super) fn mark_running(draft: &mut Draft<'_>, job: JobId) {
 /// under `Never`, where any failure is the end.
 fn failed(draft: &mut Draft<'_>, id: ReplicaId, exit: &Exit) {
     let phase = draft.the_gang(id.job).phase;
-    let judged_later = matches!(
-        phase,
-        GangPhase::Stopping {
-            next: AfterStop::Judge
-        }
-    );
+    let judged_later = matches!(phase, GangPhase::Stopping { next: AfterStop::Judge });
     let live = matches!(phase, GangPhase::Preparing | GangPhase::Running);
     if exit.after_stop || !(live || judged_later) {
         return;
@@ -117,10 +99,6 @@ fn blame(draft: &mut Draft<'_>, id: ReplicaId, exit: &Exit) {
             (rank, status) = (earlier.rank, earlier.status);
         }
     }
-    gang.failure = Some(Failure {
-        rank,
-        status,
-        count,
-    });
+    gang.failure = Some(Failure { rank, status, count });
     draft.set_gang(id.job, Some(gang));
 }

@@ -8,11 +8,7 @@ use crate::narrate;
 use crate::record::TimerKind;
 
 pub(crate) fn suspend(draft: &mut Draft<'_>, job: JobId) {
-    if draft
-        .the_status(job)
-        .conditions
-        .holds(ConditionType::Running)
-    {
+    if draft.the_status(job).conditions.holds(ConditionType::Running) {
         let message = narrate::is_suspended(draft, job);
         set_condition(draft, job, (ConditionType::Running, false), message);
     }

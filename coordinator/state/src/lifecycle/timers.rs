@@ -20,10 +20,7 @@ pub(crate) fn set_deadline(draft: &mut Draft<'_>, job: JobId) {
 /// (Re)sets the time after which a job that has ended is deleted.
 pub(crate) fn set_time_to_live(draft: &mut Draft<'_>, job: JobId) {
     let completed = draft.the_status(job).completed;
-    match (
-        completed,
-        draft.the_job(job).gang.run_policy.ttl_after_finished,
-    ) {
+    match (completed, draft.the_job(job).gang.run_policy.ttl_after_finished) {
         (Some(completed), Some(span)) => {
             draft.set_timer(job, TimerKind::TimeToLive, completed.plus(span));
         }

@@ -11,38 +11,16 @@ use crate::world::{Shape, World};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Submit {
-        name: u8,
-        shape: Shape,
-    },
-    Delete {
-        name: u8,
-    },
-    Suspend {
-        name: u8,
-        suspend: bool,
-    },
+    Submit { name: u8, shape: Shape },
+    Delete { name: u8 },
+    Suspend { name: u8, suspend: bool },
     Plan,
-    Obey {
-        node: u8,
-        end: Option<(u8, ExitStatus)>,
-    },
-    Lose {
-        node: u8,
-    },
-    ComeBack {
-        node: u8,
-        forgetful: bool,
-    },
-    RemoveNode {
-        node: u8,
-    },
-    NewNode {
-        cores: u64,
-    },
-    Advance {
-        seconds: u64,
-    },
+    Obey { node: u8, end: Option<(u8, ExitStatus)> },
+    Lose { node: u8 },
+    ComeBack { node: u8, forgetful: bool },
+    RemoveNode { node: u8 },
+    NewNode { cores: u64 },
+    Advance { seconds: u64 },
 }
 
 fn status() -> impl Strategy<Value = ExitStatus> {
@@ -88,13 +66,7 @@ fn shape() -> impl Strategy<Value = Shape> {
             },
         );
     (0u32..2, 0u32..4, restart, run_policy).prop_map(|(masters, workers, restart, run_policy)| {
-        Shape {
-            masters,
-            workers: workers.max(1 - masters),
-            restart,
-            run_policy,
-            cpu: 1000,
-        }
+        Shape { masters, workers: workers.max(1 - masters), restart, run_policy, cpu: 1000 }
     })
 }
 
@@ -159,11 +131,7 @@ fn take(world: &mut World, step: Step) {
 }
 
 fn pick(world: &World, number: u8) -> Option<NodeId> {
-    world
-        .agents
-        .keys()
-        .nth(usize::from(number) % world.agents.len().max(1))
-        .copied()
+    world.agents.keys().nth(usize::from(number) % world.agents.len().max(1)).copied()
 }
 
 /// The trouble is over: every node is back, there is room for everything, every program ends well.

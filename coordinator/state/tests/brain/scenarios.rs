@@ -9,17 +9,11 @@ use muster_state::{Accepted, Body, DeleteJob, Reply};
 use crate::world::{Shape, World, key};
 
 fn rank(job: JobId, rank: u32) -> ReplicaId {
-    ReplicaId {
-        job,
-        rank: Rank(rank),
-    }
+    ReplicaId { job, rank: Rank(rank) }
 }
 
 fn with_policy(workers: u32, run_policy: RunPolicy) -> Shape {
-    Shape {
-        run_policy,
-        ..Shape::ddp(workers)
-    }
+    Shape { run_policy, ..Shape::ddp(workers) }
 }
 
 fn running(shape: &Shape) -> (World, JobId) {
@@ -48,11 +42,7 @@ fn a_gang_is_placed_opened_and_succeeds_with_its_master() {
             ("Succeeded", true, "PyTorchJobSucceeded".to_owned()),
         ]
     );
-    assert_eq!(
-        world.state.replicas_of(job).count(),
-        4,
-        "cleanPodPolicy None keeps the records"
-    );
+    assert_eq!(world.state.replicas_of(job).count(), 4, "cleanPodPolicy None keeps the records");
 }
 
 #[test]
@@ -71,12 +61,7 @@ fn nothing_is_placed_when_one_rank_does_not_fit() {
 fn a_killed_rank_restarts_the_whole_gang_as_the_next_generation() {
     let (mut world, job) = running(&Shape::ddp(3));
     world.end(rank(job, 2), ExitStatus::Signal(9));
-    assert_eq!(
-        world.gang_phase(job),
-        GangPhase::Stopping {
-            next: muster_model::AfterStop::Judge
-        }
-    );
+    assert_eq!(world.gang_phase(job), GangPhase::Stopping { next: muster_model::AfterStop::Judge });
     world.settle();
     assert_eq!(world.phase(job), Some(JobPhase::Running));
     let gang = world.state.gang(job).unwrap();
@@ -84,11 +69,7 @@ fn a_killed_rank_restarts_the_whole_gang_as_the_next_generation() {
     assert_eq!(world.state.status(job).unwrap().restarts, 1);
     let message = world.message(job, ConditionType::Running);
     assert!(!message.is_empty());
-    let fences: Vec<_> = world
-        .state
-        .replicas_of(job)
-        .map(|(_, replica)| replica.fence)
-        .collect();
+    let fences: Vec<_> = world.state.replicas_of(job).map(|(_, replica)| replica.fence).collect();
     assert!(fences.iter().all(|fence| *fence == gang.fence()));
 }
 
@@ -117,10 +98,7 @@ fn a_program_that_fails_by_itself_is_tried_four_times_in_a_row() {
     }
     assert_eq!(world.phase(job), Some(JobPhase::Failed));
     let message = world.message(job, ConditionType::Failed);
-    assert!(
-        message.contains("worker-0 ended with exit code 3"),
-        "{message}"
-    );
+    assert!(message.contains("worker-0 ended with exit code 3"), "{message}");
     assert!(message.contains("backoffLimit"), "{message}");
 }
 
@@ -137,10 +115,7 @@ fn a_stable_run_ends_a_row_of_failures() {
 
 #[test]
 fn the_rank_that_was_killed_is_blamed_and_not_the_one_that_noticed_first() {
-    let shape = Shape {
-        restart: RestartPolicy::ExitCode,
-        ..Shape::ddp(1)
-    };
+    let shape = Shape { restart: RestartPolicy::ExitCode, ..Shape::ddp(1) };
     let (mut world, job) = running(&shape);
     world.end(rank(job, 0), ExitStatus::Code(1));
     world.end(rank(job, 1), ExitStatus::Signal(9));
@@ -151,39 +126,25 @@ fn the_rank_that_was_killed_is_blamed_and_not_the_one_that_noticed_first() {
 
 #[test]
 fn exit_code_policy_takes_small_codes_as_permanent() {
-    let shape = Shape {
-        restart: RestartPolicy::ExitCode,
-        ..Shape::ddp(1)
-    };
+    let shape = Shape { restart: RestartPolicy::ExitCode, ..Shape::ddp(1) };
     let (mut world, job) = running(&shape);
     world.end(rank(job, 0), ExitStatus::Code(1));
     world.settle();
     assert_eq!(world.phase(job), Some(JobPhase::Failed));
-    assert!(
-        world
-            .message(job, ConditionType::Failed)
-            .contains("ExitCode")
-    );
+    assert!(world.message(job, ConditionType::Failed).contains("ExitCode"));
     assert!(world.state.status(job).unwrap().completed.is_some());
 }
 
 #[test]
 fn never_fails_at_once_and_stops_the_survivors() {
-    let shape = Shape {
-        restart: RestartPolicy::Never,
-        ..Shape::ddp(3)
-    };
+    let shape = Shape { restart: RestartPolicy::Never, ..Shape::ddp(3) };
     let (mut world, job) = running(&shape);
     world.end(rank(job, 3), ExitStatus::Code(7));
     assert_eq!(world.phase(job), Some(JobPhase::Failed));
     world.settle();
     assert_eq!(world.gang_phase(job), GangPhase::Released);
     assert!(world.agents.values().all(|agent| agent.replicas.is_empty()));
-    let kinds: Vec<_> = world
-        .conditions(job)
-        .into_iter()
-        .map(|(kind, ..)| kind)
-        .collect();
+    let kinds: Vec<_> = world.conditions(job).into_iter().map(|(kind, ..)| kind).collect();
     assert!(!kinds.contains(&"Restarting"), "{kinds:?}");
 }
 
@@ -191,13 +152,7 @@ fn never_fails_at_once_and_stops_the_survivors() {
 fn a_command_that_does_not_exist_is_not_tried_again() {
     let (mut world, job) = running(&Shape::ddp(1));
     let why = "command not found: trainn".to_owned();
-    world.end(
-        rank(job, 1),
-        ExitStatus::StartFailed {
-            why,
-            permanent: true,
-        },
-    );
+    world.end(rank(job, 1), ExitStatus::StartFailed { why, permanent: true });
     world.settle();
     assert_eq!(world.phase(job), Some(JobPhase::Failed));
     assert!(world.message(job, ConditionType::Failed).contains("trainn"));
@@ -205,10 +160,7 @@ fn a_command_that_does_not_exist_is_not_tried_again() {
 
 #[test]
 fn an_explicit_limit_counts_every_restart() {
-    let policy = RunPolicy {
-        backoff_limit: Some(2),
-        ..RunPolicy::default()
-    };
+    let policy = RunPolicy { backoff_limit: Some(2), ..RunPolicy::default() };
     let (mut world, job) = running(&with_policy(1, policy));
     for _ in 0..3 {
         assert_eq!(world.phase(job), Some(JobPhase::Running));
@@ -223,10 +175,7 @@ fn an_explicit_limit_counts_every_restart() {
 
 #[test]
 fn a_limit_of_zero_allows_no_restart() {
-    let policy = RunPolicy {
-        backoff_limit: Some(0),
-        ..RunPolicy::default()
-    };
+    let policy = RunPolicy { backoff_limit: Some(0), ..RunPolicy::default() };
     let (mut world, job) = running(&with_policy(1, policy));
     world.end(rank(job, 0), ExitStatus::Signal(9));
     world.settle();
@@ -247,11 +196,7 @@ fn the_second_restart_in_a_row_waits_and_keeps_its_place() {
     assert_eq!(world.state.next_due(), Some(until));
     let other = world.submit("other", &Shape::ddp(0));
     world.settle();
-    assert_eq!(
-        world.phase(other),
-        Some(JobPhase::Queued),
-        "the place is kept"
-    );
+    assert_eq!(world.phase(other), Some(JobPhase::Queued), "the place is kept");
     world.advance(Millis::from_secs(1));
     world.settle();
     assert_eq!(world.phase(job), Some(JobPhase::Running));
@@ -259,10 +204,7 @@ fn the_second_restart_in_a_row_waits_and_keeps_its_place() {
 
 #[test]
 fn the_deadline_fails_the_job_and_stops_its_ranks() {
-    let policy = RunPolicy {
-        active_deadline: Some(Millis::from_secs(10)),
-        ..RunPolicy::default()
-    };
+    let policy = RunPolicy { active_deadline: Some(Millis::from_secs(10)), ..RunPolicy::default() };
     let (mut world, job) = running(&with_policy(1, policy));
     world.advance(Millis::from_secs(9));
     assert_eq!(world.phase(job), Some(JobPhase::Running));
@@ -270,19 +212,13 @@ fn the_deadline_fails_the_job_and_stops_its_ranks() {
     assert_eq!(world.phase(job), Some(JobPhase::Failed));
     world.settle();
     assert_eq!(world.gang_phase(job), GangPhase::Released);
-    assert!(
-        world
-            .message(job, ConditionType::Failed)
-            .contains("activeDeadlineSeconds")
-    );
+    assert!(world.message(job, ConditionType::Failed).contains("activeDeadlineSeconds"));
 }
 
 #[test]
 fn a_finished_job_is_deleted_when_its_time_to_live_is_over() {
-    let policy = RunPolicy {
-        ttl_after_finished: Some(Millis::from_secs(5)),
-        ..RunPolicy::default()
-    };
+    let policy =
+        RunPolicy { ttl_after_finished: Some(Millis::from_secs(5)), ..RunPolicy::default() };
     let (mut world, job) = running(&with_policy(0, policy));
     world.end(rank(job, 0), ExitStatus::Code(0));
     world.advance(Millis::from_secs(4));
@@ -313,15 +249,10 @@ fn leftover_workers_get_their_grace_after_the_master_succeeded() {
 
 #[test]
 fn clean_pod_policies_remove_what_they_say() {
-    for (policy, kept) in [
-        (CleanPodPolicy::None, 3),
-        (CleanPodPolicy::Running, 2),
-        (CleanPodPolicy::All, 0),
-    ] {
-        let policy = RunPolicy {
-            clean_pod_policy: policy,
-            ..RunPolicy::default()
-        };
+    for (policy, kept) in
+        [(CleanPodPolicy::None, 3), (CleanPodPolicy::Running, 2), (CleanPodPolicy::All, 0)]
+    {
+        let policy = RunPolicy { clean_pod_policy: policy, ..RunPolicy::default() };
         let (mut world, job) = running(&with_policy(2, policy.clone()));
         world.end(rank(job, 1), ExitStatus::Code(0));
         world.end(rank(job, 0), ExitStatus::Code(0));
@@ -369,10 +300,7 @@ fn a_job_resumed_while_it_still_stops_waits_for_the_stop() {
 #[test]
 fn a_job_created_suspended_does_nothing_until_it_is_resumed() {
     let mut world = World::with_nodes(&[4]);
-    let policy = RunPolicy {
-        suspend: true,
-        ..RunPolicy::default()
-    };
+    let policy = RunPolicy { suspend: true, ..RunPolicy::default() };
     let job = world.submit("ddp", &with_policy(1, policy));
     world.settle();
     assert_eq!(world.phase(job), Some(JobPhase::Suspended));
@@ -391,10 +319,7 @@ fn a_deleted_job_is_gone_once_its_ranks_have_stopped() {
     world.settle();
     assert!(world.state.job(job).is_none());
     assert!(world.agents.values().all(|agent| agent.replicas.is_empty()));
-    assert_eq!(
-        world.delete("ddp"),
-        Err(Reason::JobNotFound { job: key("ddp") })
-    );
+    assert_eq!(world.delete("ddp"), Err(Reason::JobNotFound { job: key("ddp") }));
     world.submit("ddp", &Shape::ddp(0));
 }
 
@@ -409,10 +334,7 @@ fn a_retried_request_is_applied_once_and_answered_alike() {
     let Reply::Rejected(Reason::AlreadyExists { .. }) = world.request(None, create) else {
         panic!("another request for the same name is refused")
     };
-    let delete = Body::DeleteJob(DeleteJob {
-        key: key("ddp"),
-        uid: None,
-    });
+    let delete = Body::DeleteJob(DeleteJob { key: key("ddp"), uid: None });
     let request = Some(RequestId(8, 8));
     let gone = world.request(request, delete.clone());
     assert!(matches!(gone, Reply::Accepted(Accepted::Deleted(_))));
@@ -448,12 +370,7 @@ fn an_unreachable_node_keeps_its_gang_until_it_is_back_or_removed() {
     assert_eq!(world.phase(job), Some(JobPhase::Running));
     let gang = world.state.gang(job).unwrap();
     assert_eq!((gang.attempt.0, gang.generation.0), (2, 2));
-    assert!(
-        world
-            .state
-            .replicas_of(job)
-            .all(|(_, replica)| replica.node != node)
-    );
+    assert!(world.state.replicas_of(job).all(|(_, replica)| replica.node != node));
 }
 
 #[test]
@@ -474,16 +391,8 @@ fn a_report_with_an_old_fence_is_dropped() {
     world.end(rank(job, 1), ExitStatus::Signal(9));
     world.settle();
     let before = world.state.clone();
-    let exit = muster_model::Exit {
-        status: ExitStatus::Code(0),
-        after_stop: false,
-    };
-    world.report(
-        old.node,
-        rank(job, 0),
-        old.fence,
-        muster_state::Reported::Exited(exit),
-    );
+    let exit = muster_model::Exit { status: ExitStatus::Code(0), after_stop: false };
+    world.report(old.node, rank(job, 0), old.fence, muster_state::Reported::Exited(exit));
     assert_eq!(world.state.tables(), before.tables());
 }
 
@@ -503,18 +412,9 @@ fn a_placement_that_no_longer_fits_is_refused() {
         })
     };
     assert_eq!(world.command(bind(a)), Reply::Accepted(Accepted::Bound(a)));
-    assert!(matches!(
-        world.command(bind(b)),
-        Reply::Rejected(Reason::StalePlan { .. })
-    ));
-    assert!(matches!(
-        world.command(bind(a)),
-        Reply::Rejected(Reason::StalePlan { .. })
-    ));
-    assert_eq!(
-        world.state.reserved(node),
-        Resources::new().with("cpu", 2000)
-    );
+    assert!(matches!(world.command(bind(b)), Reply::Rejected(Reason::StalePlan { .. })));
+    assert!(matches!(world.command(bind(a)), Reply::Rejected(Reason::StalePlan { .. })));
+    assert_eq!(world.state.reserved(node), Resources::new().with("cpu", 2000));
 }
 
 #[test]
@@ -531,8 +431,5 @@ fn events_are_counted_when_they_repeat_and_bounded_in_number() {
     let events = &world.state.tables().events;
     assert_eq!(events.len(), 64);
     let (_, last) = events.iter().next_back().unwrap();
-    assert_eq!(
-        (last.count, last.message.as_str()),
-        (3, "master-0: notice 99")
-    );
+    assert_eq!((last.count, last.message.as_str()), (3, "master-0: notice 99"));
 }

@@ -128,22 +128,11 @@ impl World {
 
     /// Decides, checks, applies here and, through the encoded form, on a follower.
     pub(crate) fn request(&mut self, request: Option<RequestId>, body: Body) -> Reply {
-        let command = Command {
-            request,
-            at: self.now,
-            body,
-        };
+        let command = Command { request, at: self.now, body };
         let decision = decide(&self.state, &self.policy, &command);
-        assert_eq!(
-            decision,
-            decide(&self.state, &self.policy, &command),
-            "decide is not pure"
-        );
+        assert_eq!(decision, decide(&self.state, &self.policy, &command), "decide is not pure");
         if matches!(decision.reply, Reply::Rejected(_)) {
-            assert!(
-                decision.changes.is_empty(),
-                "a refusal must not change anything"
-            );
+            assert!(decision.changes.is_empty(), "a refusal must not change anything");
         }
         let before = self.state.clone();
         let index = Index(self.state.applied().0 + 1);
@@ -154,10 +143,7 @@ impl World {
             .and_then(|()| invariants::check_step(&before, &self.state))
             .and_then(|()| invariants::check_capacity(&self.state));
         if let Err(violation) = checks {
-            panic!(
-                "{violation}\nafter {command:?}\nchanges {:#?}",
-                decision.changes
-            );
+            panic!("{violation}\nafter {command:?}\nchanges {:#?}", decision.changes);
         }
         assert_eq!(self.state.digest(), self.follower.digest());
         assert_eq!(self.state, self.follower);
@@ -172,9 +158,7 @@ impl World {
             labels: BTreeMap::new(),
             version: "0".into(),
         }));
-        let Reply::Accepted(Accepted::Registered(id)) = reply else {
-            panic!("{reply:?}")
-        };
+        let Reply::Accepted(Accepted::Registered(id)) = reply else { panic!("{reply:?}") };
         self.agents.entry(id).or_default().connected = true;
         id
     }
@@ -230,11 +214,7 @@ impl World {
             }
             let size: u32 = gang.roles.iter().map(|role| role.replicas).sum();
             if nodes.len() == size as usize {
-                let placement = Placement {
-                    job: gang.job,
-                    attempt: gang.attempt,
-                    nodes,
-                };
+                let placement = Placement { job: gang.job, attempt: gang.attempt, nodes };
                 let reply = self.command(Body::BindGang(BindGang { placement }));
                 assert_eq!(reply, Reply::Accepted(Accepted::Bound(gang.job)));
             }
@@ -262,10 +242,8 @@ impl World {
         let listed: Vec<ReplicaId> = orders.iter().map(|ordered| ordered.id).collect();
         agent.replicas.retain(|id, _| listed.contains(id));
         for ordered in orders {
-            let known = agent
-                .replicas
-                .get(&ordered.id)
-                .filter(|(fence, _)| *fence == ordered.fence);
+            let known =
+                agent.replicas.get(&ordered.id).filter(|(fence, _)| *fence == ordered.fence);
             let local = known.map(|(_, local)| local.clone());
             let next = match (&ordered.order, local) {
                 (_, Some(Local::Exited(exit))) => Local::Exited(exit),
@@ -274,43 +252,32 @@ impl World {
                 (Order::Prepare(_), Some(other)) => other,
                 (Order::Run(context), Some(Local::Ready)) => Local::Running(context.clone()),
                 (Order::Run(_), Some(Local::Running(context))) => match outcome(ordered.id) {
-                    Some(status) => Local::Exited(Exit {
-                        status,
-                        after_stop: false,
-                    }),
+                    Some(status) => Local::Exited(Exit { status, after_stop: false }),
                     None => Local::Running(context),
                 },
-                (Order::Run(_), _) => Local::Exited(Exit {
-                    status: ExitStatus::Lost,
-                    after_stop: false,
-                }),
-                (Order::Stop { .. }, Some(Local::Running(_))) => Local::Exited(Exit {
-                    status: ExitStatus::Signal(15),
-                    after_stop: true,
-                }),
-                (Order::Stop { .. }, _) => Local::Exited(Exit {
-                    status: ExitStatus::NeverStarted,
-                    after_stop: true,
-                }),
+                (Order::Run(_), _) => {
+                    Local::Exited(Exit { status: ExitStatus::Lost, after_stop: false })
+                }
+                (Order::Stop { .. }, Some(Local::Running(_))) => {
+                    Local::Exited(Exit { status: ExitStatus::Signal(15), after_stop: true })
+                }
+                (Order::Stop { .. }, _) => {
+                    Local::Exited(Exit { status: ExitStatus::NeverStarted, after_stop: true })
+                }
                 (Order::Clear, _) => continue,
             };
             let what = match &next {
                 Local::Preparing => None,
-                Local::Ready => Some(Reported::Ready {
-                    store_port: Some(29_500),
-                    free_port: Some(29_501),
-                }),
+                Local::Ready => {
+                    Some(Reported::Ready { store_port: Some(29_500), free_port: Some(29_501) })
+                }
                 Local::Running(_) => Some(Reported::Running),
                 Local::Exited(exit) => Some(Reported::Exited(exit.clone())),
             };
             changed |= agent.replicas.get(&ordered.id) != Some(&(ordered.fence, next.clone()));
             agent.replicas.insert(ordered.id, (ordered.fence, next));
             if let Some(what) = what {
-                reports.push(ReplicaReport {
-                    id: ordered.id,
-                    fence: ordered.fence,
-                    what,
-                });
+                reports.push(ReplicaReport { id: ordered.id, fence: ordered.fence, what });
             }
         }
         if !reports.is_empty() {
@@ -324,10 +291,7 @@ impl World {
         let nodes: Vec<NodeId> = self.agents.keys().copied().collect();
         for _ in 0..100 {
             self.plan();
-            let moved = nodes
-                .iter()
-                .filter(|node| self.obey(**node, |_| None))
-                .count();
+            let moved = nodes.iter().filter(|node| self.obey(**node, |_| None)).count();
             if moved == 0 {
                 return;
             }
@@ -338,17 +302,9 @@ impl World {
     /// Ends one running replica.
     pub(crate) fn end(&mut self, id: ReplicaId, status: ExitStatus) {
         let replica = self.state.replica(id).expect("the replica exists").clone();
-        let exit = Exit {
-            status,
-            after_stop: false,
-        };
-        let agent = self
-            .agents
-            .get_mut(&replica.node)
-            .expect("its node has an agent");
-        agent
-            .replicas
-            .insert(id, (replica.fence, Local::Exited(exit.clone())));
+        let exit = Exit { status, after_stop: false };
+        let agent = self.agents.get_mut(&replica.node).expect("its node has an agent");
+        agent.replicas.insert(id, (replica.fence, Local::Exited(exit.clone())));
         self.report(replica.node, id, replica.fence, Reported::Exited(exit));
     }
 
@@ -358,30 +314,17 @@ impl World {
     }
 
     pub(crate) fn delete(&mut self, name: &str) -> Result<Accepted, Reason> {
-        self.command(Body::DeleteJob(DeleteJob {
-            key: key(name),
-            uid: None,
-        }))
-        .into_result()
+        self.command(Body::DeleteJob(DeleteJob { key: key(name), uid: None })).into_result()
     }
 
     pub(crate) fn suspend(&mut self, name: &str, suspend: bool) -> Result<Accepted, Reason> {
-        let id = self
-            .state
-            .job_id(&key(name))
-            .ok_or(Reason::JobNotFound { job: key(name) })?;
+        let id = self.state.job_id(&key(name)).ok_or(Reason::JobNotFound { job: key(name) })?;
         let mut gang = self.state.job(id).expect("indexed").gang.clone();
         gang.run_policy.suspend = suspend;
         let based_on = self.state.tables().jobs.version(&id).expect("indexed");
-        let update = UpdateJob {
-            key: key(name),
-            based_on,
-            manifest: "{}".into(),
-            gang,
-            spec_changed: true,
-        };
-        self.command(Body::UpdateJob(Box::new(update)))
-            .into_result()
+        let update =
+            UpdateJob { key: key(name), based_on, manifest: "{}".into(), gang, spec_changed: true };
+        self.command(Body::UpdateJob(Box::new(update))).into_result()
     }
 
     pub(crate) fn lose(&mut self, node: NodeId) {
@@ -408,11 +351,7 @@ impl World {
             return;
         };
         let name = record.name.to_string();
-        if self
-            .command(Body::RemoveNode(RemoveNode { name }))
-            .into_result()
-            .is_ok()
-        {
+        if self.command(Body::RemoveNode(RemoveNode { name })).into_result().is_ok() {
             self.agents.remove(&node);
         }
     }
@@ -433,12 +372,7 @@ impl World {
 
     pub(crate) fn message(&self, job: JobId, kind: ConditionType) -> String {
         let status = self.state.status(job).expect("the job exists");
-        let found = status
-            .conditions
-            .iter()
-            .find(|condition| condition.kind == kind);
-        found
-            .map(|condition| condition.message.clone())
-            .unwrap_or_default()
+        let found = status.conditions.iter().find(|condition| condition.kind == kind);
+        found.map(|condition| condition.message.clone()).unwrap_or_default()
     }
 }
