@@ -24,10 +24,8 @@ pub struct Command {
 /// What a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// A new job.
-    CreateJob(Box<CreateJob>),
-    /// A changed manifest.
-    UpdateJob(Box<UpdateJob>),
+    /// Manifests to create or change jobs from: all of them, or none.
+    Apply(Vec<Apply>),
     /// A job shall go.
     DeleteJob(DeleteJob),
     /// The scheduler found a place for a whole gang.
@@ -44,7 +42,16 @@ pub enum Body {
     Tick,
 }
 
-/// See [`Body::CreateJob`].
+/// What one manifest does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Apply {
+    /// A new job.
+    Create(Box<CreateJob>),
+    /// A changed manifest of a job that exists.
+    Update(Box<UpdateJob>),
+}
+
+/// See [`Apply::Create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateJob {
     /// Its kind, namespace and name.
@@ -63,7 +70,7 @@ pub struct CreateJob {
     pub warnings: Vec<String>,
 }
 
-/// See [`Body::UpdateJob`].
+/// See [`Apply::Update`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateJob {
     /// The job.
@@ -180,12 +187,11 @@ pub enum Reply {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    /// A job was created, or had been by the same request.
-    Created(JobId),
-    /// A job was changed.
-    Updated(JobId),
+    /// These jobs were created or changed, in the order of the manifests; now, or earlier by the
+    /// same request.
+    Applied(Vec<JobId>),
     /// A job goes or is gone.
     Deleted(JobId),
     /// A gang is placed.

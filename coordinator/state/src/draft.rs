@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Event, EventId, EventReason, JobId, NodeId, Rank, ReplicaId, RequestId, Severity, Timestamp,
+    Event, EventId, EventReason, JobId, JobKey, NodeId, Rank, ReplicaId, RequestId, Severity,
+    Timestamp,
 };
 
 use crate::change::{Change, Changes};
@@ -136,6 +137,12 @@ impl<'a> Draft<'a> {
         self.nodes.set(id, node);
     }
 
+    /// The id of a job by its key, also of one that this draft creates.
+    pub(crate) fn job_id(&self, key: &JobKey) -> Option<JobId> {
+        let drafted = self.jobs.changed.values().flatten().find(|job| job.key == *key);
+        drafted.map(|job| job.id).or_else(|| self.base.job_id(key))
+    }
+
     /// A job that is known to be there.
     pub(crate) fn the_job(&self, id: JobId) -> &Job {
         self.jobs.get(id).expect("every gang, status and timer belongs to a job that exists")
@@ -201,9 +208,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Remembers what a request was about and forgets the oldest ones whose time has passed.
-    pub(crate) fn remember(&mut self, id: RequestId, job: JobId) {
+    pub(crate) fn remember(&mut self, id: RequestId, jobs: Vec<JobId>) {
         let now = self.now;
-        self.requests.set(id, Some(RequestRecord { at: now, job }));
+        self.requests.set(id, Some(RequestRecord { at: now, jobs }));
         let memory = self.policy.request_memory;
         let old = self.base.indexes().request_times.iter();
         for (_, id) in old.take_while(|(at, _)| now.since(*at) > memory).take(8) {

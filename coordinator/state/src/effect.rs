@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::{JobId, NodeId, ReplicaId, Uid};
+use muster_model::{JobId, JobKey, NodeId, ReplicaId, Uid};
 
 use crate::change::{Change, Changes};
 use crate::state::State;
@@ -18,7 +18,7 @@ pub enum Effect {
     /// What this job's object shows has changed.
     JobChanged(JobId),
     /// This job is gone; so are its logs.
-    JobGone(JobId, Uid),
+    JobGone(JobId, JobKey, Uid),
     /// A node has changed.
     NodeChanged(NodeId),
     /// A gang waits or capacity has become free: planning may find something.
@@ -38,7 +38,7 @@ pub fn effects(before: &State, changes: &Changes) -> Vec<Effect> {
             }
             Change::Job(id, None) => {
                 if let Some(job) = before.job(*id) {
-                    found.insert(Effect::JobGone(*id, job.uid.clone()));
+                    found.insert(Effect::JobGone(*id, job.key.clone(), job.uid.clone()));
                 }
             }
             Change::Job(id, Some(_)) | Change::Status(id, Some(_)) => {

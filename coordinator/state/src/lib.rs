@@ -34,7 +34,7 @@ mod view;
 pub use change::{Change, Changes, Write};
 pub use codec::CodecError;
 pub use command::{
-    Accepted, BindGang, Body, Command, CreateJob, Decision, DeleteJob, NodeUnreachable,
+    Accepted, Apply, BindGang, Body, Command, CreateJob, Decision, DeleteJob, NodeUnreachable,
     RegisterNode, RemoveNode, ReplicaReport, Reply, ReportReplicas, Reported, UpdateJob,
 };
 pub use decide::decide;

@@ -211,8 +211,8 @@ pub struct Timer {
 pub struct RequestRecord {
     /// When it was decided.
     pub at: Timestamp,
-    /// The job that it was about.
-    pub job: JobId,
+    /// The jobs that it was about.
+    pub jobs: Vec<JobId>,
 }
 
 impl RoleTally {

@@ -1,14 +1,14 @@
 //! A new job: stored, and its gang waits for a place unless it is suspended.
 
-use muster_model::{Attempt, Conditions, GangPhase, Generation, JobPhase, Reason, Severity};
+use muster_model::{Attempt, Conditions, GangPhase, Generation, JobId, JobPhase, Reason, Severity};
 
-use crate::command::{Accepted, CreateJob};
+use crate::command::CreateJob;
 use crate::draft::Draft;
 use crate::narrate;
 use crate::record::{Gang, Job, JobStatus, RoleTally};
 
-pub(super) fn decide(draft: &mut Draft<'_>, create: &CreateJob) -> Result<Accepted, Reason> {
-    if let Some(old) = draft.base.job_id(&create.key) {
+pub(super) fn decide(draft: &mut Draft<'_>, create: &CreateJob) -> Result<JobId, Reason> {
+    if let Some(old) = draft.job_id(&create.key) {
         let job = create.key.clone();
         return Err(if draft.the_job(old).deleting.is_some() {
             Reason::BeingDeleted { job }
@@ -73,5 +73,5 @@ pub(super) fn decide(draft: &mut Draft<'_>, create: &CreateJob) -> Result<Accept
     for warning in &create.warnings {
         draft.event(id, (Severity::Warning, "Manifest".into()), warning.clone());
     }
-    Ok(Accepted::Created(id))
+    Ok(id)
 }

@@ -13,7 +13,7 @@ mod update_job;
 use muster_model::{JobId, Reason};
 
 use crate::change::Changes;
-use crate::command::{Accepted, Body, Command, Decision, Reply};
+use crate::command::{Accepted, Apply, Body, Command, Decision, Reply};
 use crate::draft::Draft;
 use crate::policy::Policy;
 use crate::state::State;
@@ -24,13 +24,13 @@ use crate::state::State;
 pub fn decide(state: &State, policy: &Policy, command: &Command) -> Decision {
     let mut draft = Draft::new(state, policy, command.at);
     if let Some(done) = command.request.and_then(|request| draft.request(request)) {
-        let reply = Reply::Accepted(again(&command.body, done.job));
+        let reply = Reply::Accepted(again(&command.body, &done.jobs));
         return Decision { reply, changes: Changes::default() };
     }
     match judge(&mut draft, &command.body) {
         Ok(accepted) => {
-            if let (Some(request), Some(job)) = (command.request, job_of(accepted)) {
-                draft.remember(request, job);
+            if let (Some(request), Some(jobs)) = (command.request, jobs_of(&accepted)) {
+                draft.remember(request, jobs);
             }
             Decision { reply: Reply::Accepted(accepted), changes: draft.finish() }
         }
@@ -40,8 +40,11 @@ pub fn decide(state: &State, policy: &Policy, command: &Command) -> Decision {
 
 fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
     match body {
-        Body::CreateJob(create) => create_job::decide(draft, create),
-        Body::UpdateJob(update) => update_job::decide(draft, update),
+        Body::Apply(manifests) => {
+            let ids: Result<Vec<JobId>, Reason> =
+                manifests.iter().map(|manifest| apply(draft, manifest)).collect();
+            ids.map(Accepted::Applied)
+        }
         Body::DeleteJob(delete) => delete_job::decide(draft, delete),
         Body::BindGang(bind) => bind_gang::decide(draft, bind),
         Body::ReportReplicas(reports) => Ok(report_replicas::decide(draft, reports)),
@@ -52,22 +55,27 @@ fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
     }
 }
 
+fn apply(draft: &mut Draft<'_>, manifest: &Apply) -> Result<JobId, Reason> {
+    match manifest {
+        Apply::Create(create) => create_job::decide(draft, create),
+        Apply::Update(update) => update_job::decide(draft, update),
+    }
+}
+
 /// The answer to the retry of a request that was accepted before.
-fn again(body: &Body, job: JobId) -> Accepted {
-    match body {
-        Body::CreateJob(_) => Accepted::Created(job),
-        Body::UpdateJob(_) => Accepted::Updated(job),
-        Body::DeleteJob(_) => Accepted::Deleted(job),
+fn again(body: &Body, jobs: &[JobId]) -> Accepted {
+    match (body, jobs) {
+        (Body::Apply(_), jobs) => Accepted::Applied(jobs.to_vec()),
+        (Body::DeleteJob(_), [job]) => Accepted::Deleted(*job),
         _ => Accepted::Done,
     }
 }
 
-fn job_of(accepted: Accepted) -> Option<JobId> {
+/// The jobs that a client's request was about.
+fn jobs_of(accepted: &Accepted) -> Option<Vec<JobId>> {
     match accepted {
-        Accepted::Created(job)
-        | Accepted::Updated(job)
-        | Accepted::Deleted(job)
-        | Accepted::Bound(job) => Some(job),
-        Accepted::Registered(_) | Accepted::Done => None,
+        Accepted::Applied(jobs) => Some(jobs.clone()),
+        Accepted::Deleted(job) => Some(vec![*job]),
+        Accepted::Bound(_) | Accepted::Registered(_) | Accepted::Done => None,
     }
 }

@@ -1,16 +1,14 @@
 //! A changed manifest. What may change was checked by the front door; here it takes effect.
 
-use muster_model::{Reason, RunPolicy};
+use muster_model::{JobId, Reason, RunPolicy};
 
-use crate::command::{Accepted, UpdateJob};
+use crate::command::UpdateJob;
 use crate::draft::Draft;
 use crate::lifecycle;
 
-pub(super) fn decide(draft: &mut Draft<'_>, update: &UpdateJob) -> Result<Accepted, Reason> {
-    let id = draft
-        .base
-        .job_id(&update.key)
-        .ok_or_else(|| Reason::JobNotFound { job: update.key.clone() })?;
+pub(super) fn decide(draft: &mut Draft<'_>, update: &UpdateJob) -> Result<JobId, Reason> {
+    let id =
+        draft.job_id(&update.key).ok_or_else(|| Reason::JobNotFound { job: update.key.clone() })?;
     let mut job = draft.the_job(id).clone();
     if job.deleting.is_some() {
         return Err(Reason::BeingDeleted { job: job.key });
@@ -37,14 +35,10 @@ pub(super) fn decide(draft: &mut Draft<'_>, update: &UpdateJob) -> Result<Accept
     if !external {
         take_effect(draft, id, (&old, &new));
     }
-    Ok(Accepted::Updated(id))
+    Ok(id)
 }
 
-fn take_effect(
-    draft: &mut Draft<'_>,
-    id: muster_model::JobId,
-    (old, new): (&RunPolicy, &RunPolicy),
-) {
+fn take_effect(draft: &mut Draft<'_>, id: JobId, (old, new): (&RunPolicy, &RunPolicy)) {
     if old.active_deadline != new.active_deadline {
         lifecycle::set_deadline(draft, id);
     }

@@ -433,3 +433,22 @@ fn events_are_counted_when_they_repeat_and_bounded_in_number() {
     let (_, last) = events.iter().next_back().unwrap();
     assert_eq!((last.count, last.message.as_str()), (3, "master-0: notice 99"));
 }
+
+#[test]
+fn manifests_that_are_applied_together_are_all_created_or_none() {
+    let mut world = World::with_nodes(&[4]);
+    world.submit("taken", &Shape::ddp(0));
+    let mut both = Vec::new();
+    for name in ["free", "taken"] {
+        let Body::Apply(one) = world.create(name, &Shape::ddp(0)) else { unreachable!() };
+        both.extend(one);
+    }
+    let reply = world.command(Body::Apply(both.clone()));
+    assert_eq!(reply, Reply::Rejected(Reason::AlreadyExists { job: key("taken") }));
+    assert_eq!(world.state.job_id(&key("free")), None);
+    let twice = vec![both[0].clone(), both[0].clone()];
+    let reply = world.command(Body::Apply(twice));
+    assert_eq!(reply, Reply::Rejected(Reason::AlreadyExists { job: key("free") }));
+    both.truncate(1);
+    assert!(matches!(world.command(Body::Apply(both)), Reply::Accepted(Accepted::Applied(_))));
+}

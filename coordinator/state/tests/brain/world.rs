@@ -10,9 +10,9 @@ use muster_model::{
     RoleName, RoleSpec, RunPolicy, SchedulingPolicy, SuccessRule, Timestamp, Uid,
 };
 use muster_state::{
-    Accepted, BindGang, Body, Changes, Command, CreateJob, DeleteJob, Index, NodeUnreachable,
-    Order, Policy, RegisterNode, RemoveNode, ReplicaReport, Reply, ReportReplicas, Reported, State,
-    UpdateJob, decide, invariants,
+    Accepted, Apply, BindGang, Body, Changes, Command, CreateJob, DeleteJob, Index,
+    NodeUnreachable, Order, Policy, RegisterNode, RemoveNode, ReplicaReport, Reply, ReportReplicas,
+    Reported, State, UpdateJob, decide, invariants,
 };
 
 /// What an agent knows of one replica.
@@ -174,13 +174,13 @@ impl World {
         self.uids += 1;
         let body = self.create(name, shape);
         match self.command(body).into_result()? {
-            Accepted::Created(id) => Ok(id),
+            Accepted::Applied(ids) => Ok(ids[0]),
             other => panic!("{other:?}"),
         }
     }
 
     pub(crate) fn create(&self, name: &str, shape: &Shape) -> Body {
-        Body::CreateJob(Box::new(CreateJob {
+        Body::Apply(vec![Apply::Create(Box::new(CreateJob {
             key: key(name),
             uid: Uid(format!("uid-{}", self.uids)),
             manifest: "{}".into(),
@@ -188,7 +188,7 @@ impl World {
             submit_dir: None,
             external: false,
             warnings: Vec::new(),
-        }))
+        }))])
     }
 
     /// First fit: places every waiting gang that fits.
@@ -324,7 +324,7 @@ impl World {
         let based_on = self.state.tables().jobs.version(&id).expect("indexed");
         let update =
             UpdateJob { key: key(name), based_on, manifest: "{}".into(), gang, spec_changed: true };
-        self.command(Body::UpdateJob(Box::new(update))).into_result()
+        self.command(Body::Apply(vec![Apply::Update(Box::new(update))])).into_result()
     }
 
     pub(crate) fn lose(&mut self, node: NodeId) {
