@@ -40,11 +40,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            document,
-            line,
-            column,
-        } = self;
+        let Self { document, line, column } = self;
         write!(f, "document {document}, line {line}, column {column}")
     }
 }
@@ -64,18 +60,13 @@ impl Document {
     /// The document in the words of a message: `document 2 (line 14), PyTorchJob ddp`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let mut text = format!(
-            "document {} (line {})",
-            self.place.document, self.place.line
-        );
+        let mut text = format!("document {} (line {})", self.place.document, self.place.line);
         if let Some(item) = self.item {
             text.push_str(&format!(", item {item}"));
         }
         let kind = self.value.get("kind").and_then(Value::as_str);
         let metadata = self.value.get("metadata");
-        let name = ["name", "generateName"]
-            .iter()
-            .find_map(|key| metadata?.get(key)?.as_str());
+        let name = ["name", "generateName"].iter().find_map(|key| metadata?.get(key)?.as_str());
         for (separator, word) in [(", ", kind), (" ", name)] {
             if let Some(word) = word {
                 text.push_str(separator);
@@ -200,10 +191,7 @@ fn reject_only_syntax(
 fn not_utf8(bytes: &[u8], valid: usize) -> Error {
     let before = String::from_utf8_lossy(&bytes[..valid]);
     let last_line = before.rsplit('\n').next().unwrap_or_default();
-    Error::NotUtf8 {
-        line: before.matches('\n').count() + 1,
-        column: last_line.chars().count() + 1,
-    }
+    Error::NotUtf8 { line: before.matches('\n').count() + 1, column: last_line.chars().count() + 1 }
 }
 
 /// Adds a document, or in place of a list its items. The items of a typed list such as
@@ -217,11 +205,7 @@ fn flatten(value: Value, place: Place, documents: &mut Vec<Document>) -> Result<
     let item_kind = match kind.and_then(|kind| kind.strip_suffix("List")) {
         Some(item_kind) if object.get("items").is_some_and(Value::is_array) => item_kind.to_owned(),
         _ => {
-            documents.push(Document {
-                value: Value::Object(object),
-                place,
-                item: None,
-            });
+            documents.push(Document { value: Value::Object(object), place, item: None });
             return Ok(());
         }
     };

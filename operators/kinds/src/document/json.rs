@@ -25,10 +25,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Raw>, Error> {
                     line: error.line().max(1),
                     column: error.column().max(1),
                 };
-                return Err(Error::Syntax {
-                    place,
-                    message: message(&error),
-                });
+                return Err(Error::Syntax { place, message: message(&error) });
             }
             Some(Ok(IgnoredAny)) => {
                 let place = place_of(text, start, number);
@@ -60,10 +57,7 @@ fn message(error: &serde_json::Error) -> String {
 
 fn read(text: &str, start: Place) -> Result<Value, Error> {
     let mut fault = None;
-    let seed = Node {
-        depth: 1,
-        fault: &mut fault,
-    };
+    let seed = Node { depth: 1, fault: &mut fault };
     let mut parser = serde_json::Deserializer::from_str(text);
     // Depth is checked by the seed, whose limit is below the parser's own.
     let error = match seed.deserialize(&mut parser) {
@@ -75,22 +69,11 @@ fn read(text: &str, start: Place) -> Result<Value, Error> {
         1 => start.column + error.column().max(1) - 1,
         _ => error.column().max(1),
     };
-    let place = Place {
-        document: start.document,
-        line: start.line + line - 1,
-        column,
-    };
+    let place = Place { document: start.document, line: start.line + line - 1, column };
     Err(match fault {
-        Some(Fault::TwiceSeen(key)) => Error::DuplicateKey {
-            place,
-            key,
-            first: None,
-        },
+        Some(Fault::TwiceSeen(key)) => Error::DuplicateKey { place, key, first: None },
         Some(Fault::Depth) => Error::TooDeep { place },
-        None => Error::Syntax {
-            place,
-            message: message(&error),
-        },
+        None => Error::Syntax { place, message: message(&error) },
     })
 }
 
@@ -162,10 +145,9 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut source: A) -> Result<Value, A::Error> {
         self.check_depth()?;
         let mut items = Vec::new();
-        while let Some(item) = source.next_element_seed(Node {
-            depth: self.depth + 1,
-            fault: self.fault,
-        })? {
+        while let Some(item) =
+            source.next_element_seed(Node { depth: self.depth + 1, fault: self.fault })?
+        {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -179,10 +161,8 @@ impl<'de> Visitor<'de> for Node<'_> {
                 *self.fault = Some(Fault::TwiceSeen(key));
                 return Err(serde::de::Error::custom("duplicate key"));
             }
-            let value = source.next_value_seed(Node {
-                depth: self.depth + 1,
-                fault: self.fault,
-            })?;
+            let value =
+                source.next_value_seed(Node { depth: self.depth + 1, fault: self.fault })?;
             entries.insert(key, value);
         }
         Ok(Value::Object(entries))

@@ -46,11 +46,7 @@ pub(super) fn resolve_tagged(tag: &str, text: &str) -> Result<Value, Unfit> {
         "float" => value.is_number(),
         _ => return Ok(text.into()),
     };
-    if fits {
-        Ok(value)
-    } else {
-        Err(Unfit(format!("{text:?} is no value for the tag !!{tag}")))
-    }
+    if fits { Ok(value) } else { Err(Unfit(format!("{text:?} is no value for the tag !!{tag}"))) }
 }
 
 /// A mapping key as the text that JSON wants.
@@ -62,12 +58,12 @@ pub(super) fn key(value: &Value) -> Result<String, Unfit> {
             Some(float) if number.is_f64() => show_float(float),
             _ => number.to_string(),
         }),
-        Value::Null => Err(Unfit(
-            "an empty key (null) has no counterpart in JSON; put it in quotes".into(),
-        )),
-        Value::Array(_) | Value::Object(_) => Err(Unfit(
-            "a key must be a text, found a list or an object".into(),
-        )),
+        Value::Null => {
+            Err(Unfit("an empty key (null) has no counterpart in JSON; put it in quotes".into()))
+        }
+        Value::Array(_) | Value::Object(_) => {
+            Err(Unfit("a key must be a text, found a list or an object".into()))
+        }
     }
 }
 

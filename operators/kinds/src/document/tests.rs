@@ -38,10 +38,7 @@ fn plain_scalars_mean_what_they_mean_to_kubernetes() {
         ("0b101", json!(5)),
         ("-0x1F", json!(-31)),
         ("08", json!(8)),
-        (
-            "18446744073709551615",
-            json!(18_446_744_073_709_551_615_u64),
-        ),
+        ("18446744073709551615", json!(18_446_744_073_709_551_615_u64)),
         ("-9223372036854775808", json!(i64::MIN)),
         ("99999999999999999999", json!(1e20)),
         ("1.0", json!(1)),
@@ -68,11 +65,7 @@ fn plain_scalars_mean_what_they_mean_to_kubernetes() {
         (">-\n  a\n  b\n", json!("a b")),
     ];
     for (text, expected) in table {
-        assert_eq!(
-            values(&format!("v: {text}")),
-            [json!({"v": expected})],
-            "{text}"
-        );
+        assert_eq!(values(&format!("v: {text}")), [json!({"v": expected})], "{text}");
     }
 }
 
@@ -95,10 +88,7 @@ fn documents_are_numbered_and_empty_ones_left_out() {
         "# only a comment\n---\nkind: A\nmetadata: {name: one}\n---\n---\n~\n---\nkind: B\n...\n";
     let documents = parse_documents(text.as_bytes()).unwrap();
     let described: Vec<String> = documents.iter().map(Document::describe).collect();
-    assert_eq!(
-        described,
-        ["document 1 (line 3), A one", "document 4 (line 9), B"]
-    );
+    assert_eq!(described, ["document 1 (line 3), A one", "document 4 (line 9), B"]);
     assert_eq!(parse_documents(b"").unwrap(), []);
     assert_eq!(parse_documents(b"# nothing\n---\n").unwrap(), []);
     assert_eq!(values("\u{feff}a: 1"), [json!({"a": 1})]);
@@ -119,10 +109,7 @@ items:
     let described: Vec<String> = documents.iter().map(Document::describe).collect();
     assert_eq!(
         described,
-        [
-            "document 1 (line 2), item 1, PyTorchJob a",
-            "document 1 (line 2), item 2, TFJob b-"
-        ]
+        ["document 1 (line 2), item 1, PyTorchJob a", "document 1 (line 2), item 2, TFJob b-"]
     );
     let typed =
         r#"{"apiVersion":"kubeflow.org/v1","kind":"PyTorchJobList","items":[{"metadata":{}}]}"#;
@@ -138,16 +125,10 @@ fn json_documents_follow_each_other() {
     let text = "  {\"a\": 1}\n\n {\"b\": {\"c\": [true, null, 1.5, \"x\"]}}\n";
     let documents = parse_documents(text.as_bytes()).unwrap();
     assert_eq!(documents[0].value, json!({"a": 1}));
-    assert_eq!(
-        documents[1].value,
-        json!({"b": {"c": [true, null, 1.5, "x"]}})
-    );
+    assert_eq!(documents[1].value, json!({"b": {"c": [true, null, 1.5, "x"]}}));
     assert_eq!((documents[1].place.line, documents[1].place.column), (3, 2));
     // YAML in flow style starts like JSON.
-    assert_eq!(
-        values("{a: 1, b: [x, z,],}"),
-        [json!({"a": 1, "b": ["x", "z"]})]
-    );
+    assert_eq!(values("{a: 1, b: [x, z,],}"), [json!({"a": 1, "b": ["x", "z"]})]);
     insta::assert_snapshot!(error("{\"a\": 1}\n{\"b\": 1,\n \"c\": \"x\ty\"}\n"), @r"document 2, line 3, column 8: control character (\u0000-\u001F) found while parsing a string");
 }
 
@@ -199,11 +180,7 @@ fn alias_bombs_end_at_the_limit() {
     }
     insta::assert_snapshot!(error(&laughs), @"document 1, line 6, column 15: the aliases of this document stand for more than 1572864 bytes; write fewer aliases of aliases");
     // A long line of anchors in anchors would remember the rest of the text again and again.
-    let nested = format!(
-        "a: {}{}",
-        "[&x ".repeat(90),
-        "x, ".repeat(20_000) + &"]".repeat(90)
-    );
+    let nested = format!("a: {}{}", "[&x ".repeat(90), "x, ".repeat(20_000) + &"]".repeat(90));
     insta::assert_snapshot!(error(&nested), @"document 1, line 1, column 284: the aliases of this document stand for more than 1572864 bytes; write fewer aliases of aliases");
     // Each alias one level deeper than the one before.
     let mut ladder = String::from("a0: &a0 []\n");
@@ -231,10 +208,7 @@ fn size_and_encoding_are_checked_first() {
     let bad = parse_documents(b"a: 1\nb: \xff\n").unwrap_err();
     insta::assert_snapshot!(bad.to_string(), @"line 2, column 4: not UTF-8; save the manifest in that encoding");
     let limit = format!("a: {}", "x".repeat(MAX_BYTES - 3));
-    assert_eq!(
-        values(&limit)[0]["a"].as_str().map(str::len),
-        Some(MAX_BYTES - 3)
-    );
+    assert_eq!(values(&limit)[0]["a"].as_str().map(str::len), Some(MAX_BYTES - 3));
 }
 
 #[test]

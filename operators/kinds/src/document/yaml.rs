@@ -135,11 +135,7 @@ impl<'t> Composer<'t> {
             Value::String(text) => text.len() + 3,
             _ => 5,
         };
-        Ok(Node {
-            value,
-            size,
-            height: 0,
-        })
+        Ok(Node { value, size, height: 0 })
     }
 
     fn sequence(&mut self, span: &Span, depth: usize) -> Result<Node, Error> {
@@ -155,11 +151,7 @@ impl<'t> Composer<'t> {
             height = height.max(item.height);
             items.push(item.value);
         }
-        Ok(Node {
-            value: Value::Array(items),
-            size,
-            height: height + 1,
-        })
+        Ok(Node { value: Value::Array(items), size, height: height + 1 })
     }
 
     fn mapping(&mut self, span: &Span, depth: usize) -> Result<Node, Error> {
@@ -178,9 +170,7 @@ impl<'t> Composer<'t> {
             size += key.size + value.size;
             mapping.height = mapping.height.max(value.height);
             if merges {
-                mapping
-                    .merge(value.value)
-                    .map_err(|unfit| self.no_json(unfit, &value_span))?;
+                mapping.merge(value.value).map_err(|unfit| self.no_json(unfit, &value_span))?;
                 continue;
             }
             let key = scalar::key(&key.value).map_err(|unfit| self.no_json(unfit, &span))?;
@@ -193,11 +183,7 @@ impl<'t> Composer<'t> {
             }
         }
         let height = mapping.height + 1;
-        Ok(Node {
-            value: Value::Object(mapping.finish()),
-            size,
-            height,
-        })
+        Ok(Node { value: Value::Object(mapping.finish()), size, height })
     }
 
     fn alias(&mut self, id: usize, span: &Span, depth: usize) -> Result<Node, Error> {
@@ -217,16 +203,12 @@ impl<'t> Composer<'t> {
     }
 
     fn expands(&self, span: &Span) -> Error {
-        Error::Expands {
-            place: self.place(span),
-        }
+        Error::Expands { place: self.place(span) }
     }
 
     fn check_depth(&self, depth: usize, span: &Span) -> Result<(), Error> {
         if depth > MAX_DEPTH {
-            return Err(Error::TooDeep {
-                place: self.place(span),
-            });
+            return Err(Error::TooDeep { place: self.place(span) });
         }
         Ok(())
     }
@@ -240,10 +222,7 @@ impl<'t> Composer<'t> {
     }
 
     fn no_json(&self, unfit: Unfit, span: &Span) -> Error {
-        Error::NoJson {
-            place: self.place(span),
-            what: unfit.0,
-        }
+        Error::NoJson { place: self.place(span), what: unfit.0 }
     }
 
     fn syntax(&self, error: &ScanError) -> Error {
@@ -254,7 +233,7 @@ impl<'t> Composer<'t> {
                 line: mark.line().max(1),
                 column: mark.col() + 1,
             },
-            message: error.info().to_string(),
+            message: error.info(),
         }
     }
 }

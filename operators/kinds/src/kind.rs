@@ -1,0 +1,150 @@
+//! The kinds of jobs: what each has to provide, and the register of those that there are.
+//!
+//! A kind is a folder of its own and one line in [`REGISTER`]. Everything that kinds share (metadata, run
+//! policy, replica specs, pod templates, status, names) is read by the modules beside this one.
+
+use std::fmt;
+
+use muster_model::{GangSpec, JobKind, RoleIndex};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::findings::Findings;
+use crate::node::Node;
+use crate::run_policy::Policies;
+use crate::schema::Object;
+use crate::suggest::nearest;
+
+/// All kinds, in the order in which messages list them.
+static REGISTER: &[&dyn Kind] = &[&crate::pytorch::PyTorchJob];
+
+/// What a front door needs to know about a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Group and version: `kubeflow.org/v1`.
+    pub api_version: &'static str,
+    /// The kind: `PyTorchJob`.
+    pub kind: &'static str,
+    /// The name of the resource in paths: `pytorchjobs`.
+    pub plural: &'static str,
+    /// Its name for one of them: `pytorchjob`.
+    pub singular: &'static str,
+    /// Abbreviations of it.
+    pub short_names: &'static [&'static str],
+    /// The value of the `operator-name` label of its replicas.
+    pub operator_name: &'static str,
+    /// Whether `replicaStatuses` carry a label selector.
+    pub selector_in_status: bool,
+}
+
+impl Facts {
+    /// The kind as the model names it.
+    #[must_use]
+    pub fn job_kind(&self) -> JobKind {
+        JobKind(self.kind.to_owned())
+    }
+}
+
+/// A job as a kind sees it.
+pub(crate) struct Job<'m> {
+    /// Its name, empty when that is an error of its own.
+    pub(crate) name: &'m str,
+    pub(crate) metadata: Node<'m>,
+    /// `spec`, checked against [`Kind::spec`].
+    pub(crate) spec: Node<'m>,
+    pub(crate) policies: &'m Policies,
+}
+
+/// One kind of job.
+pub(crate) trait Kind: Sync {
+    fn facts(&self) -> &'static Facts;
+
+    /// The fields of `spec`.
+    fn spec(&self) -> &'static Object;
+
+    /// Validates a job and says what it means. The gang counts only when there are no errors;
+    /// `None` when there is nothing to build one from.
+    fn expand(&self, job: &Job<'_>, to: &mut Findings) -> Option<GangSpec>;
+
+    /// Whether a replica carries the label `training.kubeflow.org/job-role: master`.
+    fn is_master(&self, gang: &GangSpec, role: RoleIndex, index: u32) -> bool;
+}
+
+/// Every kind that is accepted.
+pub fn supported() -> impl Iterator<Item = &'static Facts> {
+    REGISTER.iter().map(|kind| kind.facts())
+}
+
+/// The facts of a kind; `None` when it is not registered.
+#[must_use]
+pub fn facts(kind: &JobKind) -> Option<&'static Facts> {
+    by_name(kind).map(Kind::facts)
+}
+
+pub(crate) fn by_name(kind: &JobKind) -> Option<&'static dyn Kind> {
+    let mut found = REGISTER.iter().copied();
+    found.find(|known| known.facts().kind == kind.0)
+}
+
+/// The kind that a manifest names.
+pub(crate) fn of_manifest(manifest: &Value) -> Result<&'static dyn Kind, UnknownKind> {
+    let text = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let of_that_name = || REGISTER.iter().filter(|known| known.facts().kind == kind);
+    if let Some(found) = of_that_name().find(|known| known.facts().api_version == api_version) {
+        return Ok(*found);
+    }
+    let hint = match of_that_name().next() {
+        Some(known) => Hint::ApiVersion(known.facts().api_version),
+        None => nearest(kind, supported().map(|facts| facts.kind)).map_or(Hint::None, Hint::Kind),
+    };
+    Err(UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned(), hint })
+}
+
+/// A manifest whose apiVersion and kind are not (both) known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct UnknownKind {
+    /// Its apiVersion; empty when it has none.
+    pub api_version: String,
+    /// Its kind; empty when it has none.
+    pub kind: String,
+    /// What was probably meant.
+    pub hint: Hint,
+}
+
+/// What the author of a manifest of an unknown kind probably meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// Nothing that is known.
+    None,
+    /// This kind.
+    Kind(&'static str),
+    /// The kind is right; this is its apiVersion.
+    ApiVersion(&'static str),
+}
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { api_version, kind, .. } = self;
+        match (kind.is_empty(), api_version.is_empty(), self.hint) {
+            (true, _, _) => f.write_str("the manifest has no kind")?,
+            (false, true, Hint::ApiVersion(right)) => {
+                return write!(f, "{kind} has no apiVersion; write apiVersion: {right}");
+            }
+            (false, true, _) => write!(f, "kind {kind} is not supported")?,
+            (false, false, Hint::ApiVersion(right)) => {
+                return write!(f, "{kind} is of apiVersion {right}, not {api_version}");
+            }
+            (false, false, _) => write!(f, "kind {kind} of {api_version} is not supported")?,
+        }
+        if let Hint::Kind(meant) = self.hint {
+            write!(f, "; did you mean {meant}?")?;
+        }
+        f.write_str(" (supported: ")?;
+        for (index, facts) in supported().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{} of {}", facts.kind, facts.api_version)?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,127 @@
+//! Pod templates: from `core/v1` to what a Muster runtime acts on.
+
+mod container;
+mod env;
+mod resources;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use std::collections::BTreeSet;
+
+use muster_model::{Millis, PodSpec, PortSpec};
+
+use crate::findings::Findings;
+use crate::metadata::{check_annotations, check_labels};
+use crate::node::Node;
+
+/// What Kubernetes gives a pod to end by itself, in seconds.
+const GRACE_SECONDS: i64 = 30;
+
+/// What a job kind expects of its pods.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PodRules {
+    /// The container that decides how a replica ends.
+    pub(crate) main_container: &'static str,
+    /// A port that the main container gets when it has none of this name.
+    pub(crate) port_name: &'static str,
+    /// Its number.
+    pub(crate) port: u16,
+}
+
+/// Reads the `template` of a replica spec.
+pub(crate) fn read(template: &Node<'_>, rules: PodRules, to: &mut Findings) -> PodSpec {
+    let metadata = template.field("metadata");
+    check_labels(&metadata.field("labels"), to);
+    check_annotations(&metadata.field("annotations"), to);
+    let spec = template.field("spec");
+    let volumes = volumes::read(&spec.field("volumes"), to);
+    check_container_names(&spec, to);
+    let mut read_all = |field: &str| -> Vec<_> {
+        let containers = spec.field(field);
+        containers.items().map(|node| container::read(&node, &spec, &volumes, to)).collect()
+    };
+    let mut containers = read_all("containers");
+    let init_containers = read_all("initContainers");
+    for init in spec.field("initContainers").items() {
+        refuse_sidecar(&init, to);
+    }
+    for plain in spec.field("containers").items() {
+        let policy = plain.field("restartPolicy");
+        if policy.is_set() {
+            let advice = "use the replica's restartPolicy";
+            to.not_acted_on(policy.path(), ("Container", "restartPolicy"), advice);
+        }
+    }
+    let main = find_main(&spec, rules, to);
+    if let Some(main) = containers.get_mut(main)
+        && main.ports.iter().all(|port| port.name != rules.port_name)
+    {
+        main.ports.push(PortSpec { name: rules.port_name.to_owned(), port: rules.port });
+    }
+    check_labels(&spec.field("nodeSelector"), to);
+    PodSpec {
+        labels: metadata.field("labels").text_map(),
+        annotations: metadata.field("annotations").text_map(),
+        init_containers,
+        containers,
+        main,
+        volumes,
+        termination_grace: grace(&spec.field("terminationGracePeriodSeconds"), to),
+        node_selector: spec.field("nodeSelector").text_map(),
+    }
+}
+
+fn check_container_names(spec: &Node<'_>, to: &mut Findings) {
+    let mut names = BTreeSet::new();
+    let all = ["initContainers", "containers"].map(|field| spec.field(field).items());
+    for container in all.into_iter().flatten() {
+        let name = container.field("name");
+        if let Some(text) = name.nonempty()
+            && !names.insert(text)
+        {
+            to.duplicate(name.path(), text, "container names are unique in a pod");
+        }
+    }
+}
+
+/// The index of the main container; 0 when there is none, which is an error.
+fn find_main(spec: &Node<'_>, rules: PodRules, to: &mut Findings) -> usize {
+    let containers = spec.field("containers");
+    if containers.items().next().is_none() {
+        to.required(containers.path(), "name at least one container");
+    }
+    let found = containers
+        .items()
+        .position(|container| container.field("name").text() == Some(rules.main_container));
+    found.unwrap_or_else(|| {
+        to.required(
+            containers.path(),
+            format!(
+                "must have at least one container with the name {}; its exit code is the replica's",
+                rules.main_container
+            ),
+        );
+        0
+    })
+}
+
+/// A sidecar never ends, so an agent that runs init containers to their ends would wait for ever.
+fn refuse_sidecar(init: &Node<'_>, to: &mut Findings) {
+    let policy = init.field("restartPolicy");
+    if policy.is_set() {
+        to.forbidden(
+            policy.path(),
+            "init containers that keep running are not supported yet; move it to containers",
+        );
+    }
+}
+
+fn grace(field: &Node<'_>, to: &mut Findings) -> Millis {
+    let seconds = field.int().unwrap_or(GRACE_SECONDS);
+    let unsigned = u64::try_from(seconds).unwrap_or_else(|_| {
+        to.invalid(field.path(), seconds, "must not be negative");
+        0
+    });
+    Millis::from_secs(unsigned)
+}
