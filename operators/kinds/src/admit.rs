@@ -15,7 +15,6 @@ use crate::kind::{self, Hint, Job, Kind, UnknownKind};
 use crate::metadata::{self, Metadata};
 use crate::node::Node;
 use crate::replica::replica_name;
-use crate::suggest::nearest;
 use crate::{run_policy, schema};
 
 /// The annotation with the directory that a manifest was submitted from. Relative paths of its
@@ -170,7 +169,7 @@ fn check_top(root: &Node<'_>, to: &mut Findings) {
     const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
     for (key, node) in root.entries() {
         if !KNOWN.contains(&key) {
-            to.unknown_field(node.path(), nearest(key, KNOWN));
+            to.unknown_field(node.path(), key, KNOWN);
         }
     }
 }

@@ -7,6 +7,7 @@ use muster_model::{FieldError, FieldPath, Problem};
 use serde_json::Value;
 
 use crate::document::{shorten, type_name};
+use crate::suggest::nearest;
 
 /// So many errors, and as many warnings, are listed one by one.
 const LISTED: usize = 100;
@@ -137,8 +138,13 @@ impl Findings {
         self.error(path, Problem::Duplicate { value }, advice);
     }
 
+    /// Whether further errors are counted and no longer listed; then their advice is not needed.
+    pub(crate) fn lists_no_more_errors(&self) -> bool {
+        self.errors.len() >= LISTED
+    }
+
     pub(crate) fn not_supported(&mut self, path: &FieldPath, value: &str, supported: &[&str]) {
-        let advice = crate::suggest::nearest(value, supported.iter().copied())
+        let advice = nearest(value, supported.iter().copied())
             .map(|known| format!("did you mean {known}?"))
             .unwrap_or_default();
         let problem = Problem::NotSupported {
@@ -174,9 +180,17 @@ impl Findings {
         self.warn(path, WarningKind::Note(sentence.into()));
     }
 
-    pub(crate) fn unknown_field(&mut self, path: &FieldPath, suggestion: Option<&str>) {
-        let suggestion = suggestion.map(str::to_owned);
-        self.warn(path, WarningKind::UnknownField { suggestion });
+    /// `name` is the last part of the path, `known` are the names that could stand there.
+    pub(crate) fn unknown_field<'k>(
+        &mut self,
+        path: &FieldPath,
+        name: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) {
+        if self.warnings.len() < LISTED {
+            let suggestion = nearest(name, known).map(str::to_owned);
+            self.warn(path, WarningKind::UnknownField { suggestion });
+        }
     }
 
     /// Once for each kind of field: `subject` is the type and the name of the field.

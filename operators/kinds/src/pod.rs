@@ -9,7 +9,7 @@ mod volumes;
 
 use std::collections::BTreeSet;
 
-use muster_model::{Millis, PodSpec, PortSpec};
+use muster_model::{Millis, PodSpec, PortSpec, Problem};
 
 use crate::findings::Findings;
 use crate::metadata::{check_annotations, check_labels};
@@ -17,6 +17,9 @@ use crate::node::Node;
 
 /// What Kubernetes gives a pod to end by itself, in seconds.
 const GRACE_SECONDS: i64 = 30;
+
+/// So many containers of each sort may be in one pod.
+const MAX_CONTAINERS: usize = 100;
 
 /// What a job kind expects of its pods.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +40,11 @@ pub(crate) fn read(template: &Node<'_>, rules: PodRules, to: &mut Findings) -> P
     let spec = template.field("spec");
     let volumes = volumes::read(&spec.field("volumes"), to);
     check_container_names(&spec, to);
+    let names: BTreeSet<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
     let mut read_all = |field: &str| -> Vec<_> {
         let containers = spec.field(field);
-        containers.items().map(|node| container::read(&node, &spec, &volumes, to)).collect()
+        let read = containers.items().take(MAX_CONTAINERS);
+        read.map(|node| container::read(&node, &spec, &names, to)).collect()
     };
     let mut containers = read_all("containers");
     let init_containers = read_all("initContainers");
@@ -74,6 +79,12 @@ pub(crate) fn read(template: &Node<'_>, rules: PodRules, to: &mut Findings) -> P
 
 fn check_container_names(spec: &Node<'_>, to: &mut Findings) {
     let mut names = BTreeSet::new();
+    for list in ["initContainers", "containers"].map(|field| spec.field(field)) {
+        if list.items().nth(MAX_CONTAINERS).is_some() {
+            let problem = Problem::TooLong { limit: MAX_CONTAINERS as u64 };
+            to.error(list.path(), problem, "containers in one pod");
+        }
+    }
     let all = ["initContainers", "containers"].map(|field| spec.field(field).items());
     for container in all.into_iter().flatten() {
         let name = container.field("name");

@@ -13,7 +13,6 @@ use muster_model::{FieldPath, Quantity};
 use serde_json::Value;
 
 use crate::findings::Findings;
-use crate::suggest::nearest;
 
 /// The type of a field.
 #[derive(Debug, Clone, Copy)]
@@ -104,8 +103,7 @@ pub(crate) fn check(value: &Value, schema: &'static Object, path: &FieldPath, to
     for (key, value) in entries {
         let path = path.field(key);
         let Some(field) = schema.fields.iter().find(|field| field.name == key) else {
-            let known = schema.fields.iter().map(|field| field.name);
-            to.unknown_field(&path, nearest(key, known));
+            to.unknown_field(&path, key, schema.fields.iter().map(|field| field.name));
             continue;
         };
         if value.is_null() {

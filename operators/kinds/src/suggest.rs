@@ -1,7 +1,9 @@
 //! The known word that a mistyped one was probably meant to be.
 
-/// Longer words are not compared, so that a hostile manifest costs little.
+/// Longer words, and more than so many known ones, are not compared, so that a hostile manifest costs
+/// little.
 const LONGEST: usize = 64;
+const MOST: usize = 1000;
 
 /// The nearest of `known`, if one is near: equal but for case, or with about one mistake per three
 /// letters (a wrong, missing, additional or swapped letter each).
@@ -13,6 +15,7 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     let allowed = (letters.len() / 3).clamp(1, 3);
     known
         .into_iter()
+        .take(MOST)
         .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| (distance(&letters, &fold(candidate)), candidate))
         .filter(|(distance, _)| *distance <= allowed)

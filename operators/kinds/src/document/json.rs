@@ -12,38 +12,39 @@ use super::{Error, MAX_DEPTH, Place, Raw};
 pub(super) fn parse(text: &str) -> Result<Vec<Raw>, Error> {
     let mut documents = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let mut place = Place { document: 1, line: 1, column: 1 };
+    let mut end = 0;
     loop {
-        let number = documents.len() + 1;
-        let start = stream.byte_offset();
-        let skipped = text[start..].len() - text[start..].trim_start().len();
-        let start = start + skipped;
+        let rest = &text[end..];
+        let start = end + rest.len() - rest.trim_start().len();
+        advance(&mut place, &text[end..start]);
         match stream.next() {
             None => return Ok(documents),
             Some(Err(error)) => {
-                let place = Place {
-                    document: number,
-                    line: error.line().max(1),
-                    column: error.column().max(1),
-                };
+                let (line, column) = (error.line().max(1), error.column().max(1));
+                let place = Place { line, column, ..place };
                 return Err(Error::Syntax { place, message: message(&error) });
             }
             Some(Ok(IgnoredAny)) => {
-                let place = place_of(text, start, number);
-                let value = read(&text[start..stream.byte_offset()], place)?;
+                end = stream.byte_offset();
+                let value = read(&text[start..end], place)?;
                 documents.push((value, place));
+                advance(&mut place, &text[start..end]);
+                place.document += 1;
             }
         }
     }
 }
 
-fn place_of(text: &str, offset: usize, document: usize) -> Place {
-    let before = &text[..offset];
-    let last_line = before.rsplit('\n').next().unwrap_or_default();
-    Place {
-        document,
-        line: before.matches('\n').count() + 1,
-        column: last_line.chars().count() + 1,
+/// Moves a place to the end of the text that starts there.
+fn advance(place: &mut Place, text: &str) {
+    let lines = text.bytes().filter(|byte| *byte == b'\n').count();
+    if lines > 0 {
+        place.line += lines;
+        place.column = 1;
     }
+    let last_line = text.rsplit('\n').next().unwrap_or_default();
+    place.column += last_line.chars().count();
 }
 
 /// The sentence of a parser error without the place that `serde_json` appends.

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::{ContainerSpec, PortSpec, Volume};
+use muster_model::{ContainerSpec, PortSpec};
 
 use super::{env, resources, volumes};
 use crate::findings::Findings;
 use crate::node::Node;
 use crate::syntax::{DNS_LABEL, PORT_NAME, is_dns_label, is_port_name};
 
-/// Reads a container of the pod `spec`.
+/// Reads a container of the pod `spec`, whose volumes have the names `known`.
 pub(super) fn read(
     node: &Node<'_>,
     spec: &Node<'_>,
-    known: &[Volume],
+    known: &BTreeSet<&str>,
     to: &mut Findings,
 ) -> ContainerSpec {
     let name = node.field("name");

@@ -128,7 +128,7 @@ fn has_parent(path: &str) -> bool {
 /// Reads `volumeMounts` of a container.
 pub(super) fn read_mounts(
     list: &Node<'_>,
-    known: &[Volume],
+    known: &BTreeSet<&str>,
     to: &mut Findings,
 ) -> Vec<VolumeMount> {
     let mut paths = BTreeSet::new();
@@ -164,15 +164,18 @@ pub(super) fn read_mounts(
     mounts
 }
 
-fn check_volume_name(name: &Node<'_>, known: &[Volume], to: &mut Findings) {
+fn check_volume_name(name: &Node<'_>, known: &BTreeSet<&str>, to: &mut Findings) {
     let Some(text) = name.nonempty() else {
         return to.required(name.path(), "name the volume");
     };
-    if known.iter().any(|volume| volume.name == text) {
+    if known.contains(text) {
         return;
     }
-    let names = known.iter().map(|volume| volume.name.as_str());
-    let advice = match nearest(text, names) {
+    let meant = match to.lists_no_more_errors() {
+        true => None,
+        false => nearest(text, known.iter().copied()),
+    };
+    let advice = match meant {
         Some(meant) => format!("the pod has no volume of that name; did you mean {meant}?"),
         None => "the pod has no volume of that name; add it to volumes".to_owned(),
     };

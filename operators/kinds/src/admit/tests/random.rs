@@ -118,6 +118,31 @@ fn every_place_survives_every_type() {
     }
 }
 
+/// As large as a manifest may be, and shaped to make a careless reader compare everything with
+/// everything.
+#[test]
+fn large_manifests_are_answered_in_time() {
+    let documents = "{}".repeat(700_000);
+    assert_eq!(parse_documents(documents.as_bytes()).expect("is JSON").len(), 700_000);
+    let list = |name: &str| -> Vec<Value> {
+        (0..20_000)
+            .map(|i| json!({"name": format!("{name}{i}"), "mountPath": format!("/{i}")}))
+            .collect()
+    };
+    let mounts = [("W.volumes", list("a").into()), ("C.volumeMounts", list("b").into())];
+    assert_eq!(errors(&with(job(), &mounts)).len(), 101);
+    let many: Map<String, Value> = (0..50_000).map(|i| (format!("key{i}"), json!("-"))).collect();
+    let keys = [
+        ("spec.nodes", many.clone().into()),
+        ("metadata.labels", many.clone().into()),
+        ("W.x", many.into()),
+    ];
+    assert_eq!(errors(&with(job(), &keys)).len(), 101);
+    assert_eq!(errors(&with(job(), &[("W.containers", list("c").into())])).len(), 101);
+    let script = json!(["sh", "-c", "eval \"'<<a ".repeat(50_000)]);
+    assert_eq!(errors(&with(job(), &[("C.command", script)])).len(), 0);
+}
+
 proptest! {
     #[test]
     fn random_values_in_random_places_get_an_answer(
