@@ -1,1 +1,5 @@
 //! L2: the agent daemon: processes, shims, environments, GPUs, logs.
+
+pub mod machine;
+pub mod runtime;
+pub mod shim;

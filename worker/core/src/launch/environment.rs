@@ -2,7 +2,7 @@
 //!
 //! Layers, each of which overrides the ones before it:
 //!
-//! 1. the marker of the replica ([`super::MARKER_VARIABLE`]), first, so that it is found quickly;
+//! 1. the marker of the replica ([`super::MARKER_VARIABLE`]);
 //! 2. `PATH` with the image's environment in front, and the portable variables of the agent;
 //! 3. the host variables of the agent, when the image is mapped to no environment;
 //! 4. the variables of the image's environment;

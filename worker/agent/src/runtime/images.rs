@@ -1,0 +1,73 @@
+//! Images, as the process runtime sees them: names of environments of this machine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use muster_agent_core::launch::Toolbox;
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+/// Finds, and makes where it is missing, the environment that an image stands for.
+pub trait Images: Send + Sync + 'static {
+    /// The environment of an image. May take minutes the first time, and tells meanwhile what goes on. It is
+    /// called on a thread that may block, and for one image only once at a time.
+    ///
+    /// # Errors
+    /// When there is none and none can be made.
+    fn environment_for(
+        &self,
+        image: &str,
+        annotations: &BTreeMap<String, String>,
+        progress: &mut dyn FnMut(String),
+    ) -> Result<ExecutionEnvironment, ImageError>;
+}
+
+/// What an image stands for on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecutionEnvironment {
+    /// Folders that come first in `PATH`. None: the machine's own environment.
+    pub path_prefix: Vec<PathBuf>,
+    /// Variables that it needs.
+    pub variables: Vec<(String, String)>,
+    /// What it is, as a phrase, such as `virtualenv torch-2.4`.
+    pub description: String,
+    /// What the owner of the job should know, such as that the image is not mapped.
+    pub warning: Option<String>,
+}
+
+/// Why an image has no environment.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{why}")]
+pub struct ImageError {
+    /// Why, and what to do, as a sentence.
+    pub why: String,
+    /// Whether trying again without a change is pointless.
+    pub permanent: bool,
+}
+
+impl ExecutionEnvironment {
+    pub(crate) fn toolbox(&self) -> Toolbox {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        Toolbox {
+            path_prefix: self.path_prefix.iter().map(text).collect(),
+            variables: self.variables.clone(),
+        }
+    }
+}
+
+type Wanted = (String, BTreeMap<String, String>);
+
+/// Lets one replica at a time ask for an image; the others wait and then find it made.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(std::sync::Mutex<BTreeMap<Wanted, Arc<Mutex<()>>>>);
+
+impl Turns {
+    /// The lock of an image. Locks that nobody holds are forgotten.
+    pub(crate) fn of(&self, image: &str, annotations: &BTreeMap<String, String>) -> Arc<Mutex<()>> {
+        let mut turns = self.0.lock().expect("nothing panics while it is held");
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        let wanted = (image.to_owned(), annotations.clone());
+        Arc::clone(turns.entry(wanted).or_default())
+    }
+}
