@@ -70,6 +70,16 @@ impl ResourceName {
         }
     }
 
+    /// An amount as an exact Kubernetes quantity.
+    #[must_use]
+    pub fn quantity(&self, amount: u64) -> String {
+        match self.unit() {
+            Unit::Millicores if !amount.is_multiple_of(1000) => format!("{amount}m"),
+            Unit::Millicores => (amount / 1000).to_string(),
+            Unit::Bytes | Unit::Devices => amount.to_string(),
+        }
+    }
+
     /// An amount as a person reads it: `1500m` cores as `1.5`, bytes with a binary suffix.
     #[must_use]
     pub fn show(&self, amount: u64) -> String {
