@@ -21,10 +21,12 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Modules that must import where their package was asked for. Others are not tried: some packages
 /// need a display, a device or a license to import.
-const MODULES: [(&str, &str); 14] = [
+const MODULES: [(&str, &str); 16] = [
+    ("deepspeed", "deepspeed"),
     ("jax", "jax"),
     ("lightgbm", "lightgbm"),
     ("numpy", "numpy"),
+    ("paddlepaddle", "paddle"),
     ("pandas", "pandas"),
     ("pip", "pip"),
     ("scikit-learn", "sklearn"),
@@ -180,4 +182,18 @@ fn cuda_notice(built_for: &str, found: bool) -> Option<String> {
              it; the driver may be too old for it: pin an older torch, or update the driver"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torch_that_does_not_find_the_gpu_is_told_with_the_reason() {
+        assert_eq!(cuda_notice("13.2", true), None);
+        let too_new = cuda_notice("13.2", false).expect("a notice");
+        assert!(too_new.contains("CUDA 13.2"), "{too_new}");
+        let without = cuda_notice("", false).expect("a notice");
+        assert!(without.contains("without CUDA"), "{without}");
+    }
 }

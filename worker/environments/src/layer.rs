@@ -68,8 +68,9 @@ impl Layer {
 fn repeat_scripts(base: &Environment, bin: &Path) -> Result<(), Error> {
     let old = base.bin.join("python").display().to_string();
     let new = bin.join("python").display().to_string();
-    if new.len() + 2 > LONGEST_SHEBANG {
-        // They run with the environment's Python then, and do not see the layer.
+    if new.len() + 2 > LONGEST_SHEBANG || new.contains(char::is_whitespace) {
+        // No first line can name it. They run with the environment's Python then, and do not see
+        // the layer.
         return Ok(());
     }
     let entries = fs::read_dir(&base.bin).map_err(Error::io("read the folder", &base.bin))?;

@@ -47,6 +47,7 @@ impl InstallerOutput {
                 None
             }
             "Prepared" => Some(Phase::Installing { packages: number(rest) }),
+            "Installed" => Some(Phase::Compiling),
             "Installing" if rest.starts_with("collected packages:") => {
                 self.complete();
                 let count = rest.split(',').count();

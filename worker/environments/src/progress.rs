@@ -50,11 +50,13 @@ pub enum Phase {
         /// Bytes of all packages known so far.
         total: u64,
     },
-    /// Packages are put in the environment and compiled.
+    /// Packages are put in the environment.
     Installing {
         /// How many, where known.
         packages: Option<u32>,
     },
+    /// Their bytecode is compiled, on all cores.
+    Compiling,
     /// The environment is tried out.
     Checking {
         /// The module that is imported; empty before the first.
@@ -93,6 +95,7 @@ impl fmt::Display for Phase {
             }
             Self::Installing { packages: Some(count) } => write!(f, "installing {count} packages"),
             Self::Installing { packages: None } => f.write_str("installing"),
+            Self::Compiling => f.write_str("compiling"),
             Self::Checking { module } if module.is_empty() => f.write_str("checking"),
             Self::Checking { module } => write!(f, "checking: import {module}"),
             Self::Syncing => f.write_str("writing to disk"),
@@ -106,7 +109,8 @@ impl fmt::Display for Phase {
 pub(crate) struct Reporter<'a> {
     callback: &'a mut dyn FnMut(Progress),
     start: Instant,
-    told: Option<(Phase, Instant)>,
+    /// The phase that goes on, told or not, and when the last message was sent.
+    current: Option<(Phase, Instant)>,
     /// The folder whose size is told.
     folder: Option<PathBuf>,
     bytes: u64,
@@ -115,7 +119,14 @@ pub(crate) struct Reporter<'a> {
 
 impl<'a> Reporter<'a> {
     pub(crate) fn new(callback: &'a mut dyn FnMut(Progress)) -> Self {
-        Self { callback, start: Instant::now(), told: None, folder: None, bytes: 0, measured: None }
+        Self {
+            callback,
+            start: Instant::now(),
+            current: None,
+            folder: None,
+            bytes: 0,
+            measured: None,
+        }
     }
 
     /// From now on the messages tell the size of this folder.
@@ -129,25 +140,33 @@ impl<'a> Reporter<'a> {
         self.start.elapsed()
     }
 
-    /// Tells a phase, unless the same kind was told a moment ago.
+    /// Tells a phase, unless the same kind was told a moment ago: then the next tick tells it.
     pub(crate) fn phase(&mut self, phase: Phase) {
         let now = Instant::now();
-        let always = matches!(phase, Phase::Notice(_) | Phase::Done);
-        let fresh = self
-            .told
-            .as_ref()
-            .is_none_or(|(told, at)| !told.same_kind(&phase) || now.duration_since(*at) >= TICK);
-        if always || fresh {
+        if matches!(phase, Phase::Notice(_)) {
+            // A notice does not end the phase that it interrupts.
             self.tell(phase, now);
+            return;
         }
+        let at = match &self.current {
+            Some((current, at)) if current.same_kind(&phase) && now.duration_since(*at) < TICK => {
+                *at
+            }
+            _ => {
+                self.tell(phase.clone(), now);
+                now
+            }
+        };
+        self.current = Some((phase, at));
     }
 
     /// Tells the present phase again if its time has come.
     pub(crate) fn tick(&mut self) {
         let now = Instant::now();
-        if let Some((phase, at)) = &self.told
+        if let Some((phase, at)) = &mut self.current
             && now.duration_since(*at) >= TICK
         {
+            *at = now;
             let phase = phase.clone();
             self.tell(phase, now);
         }
@@ -156,14 +175,10 @@ impl<'a> Reporter<'a> {
     fn tell(&mut self, phase: Phase, now: Instant) {
         self.measure(now);
         (self.callback)(Progress {
-            phase: phase.clone(),
+            phase,
             elapsed: self.start.elapsed(),
             bytes_on_disk: self.bytes,
         });
-        // A notice does not end the phase that it interrupts.
-        if !matches!(phase, Phase::Notice(_)) {
-            self.told = Some((phase, now));
-        }
     }
 
     fn measure(&mut self, now: Instant) {
@@ -196,6 +211,21 @@ mod tests {
         reporter.phase(Phase::Done);
         let told: Vec<String> = told.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["resolving", "a", "b", "installing 2 packages", "ready"]);
+    }
+
+    #[test]
+    fn a_tick_tells_what_goes_on_now_and_not_what_was_told_last() {
+        let mut told = Vec::new();
+        let mut callback = |progress: Progress| told.push(progress.phase.to_string());
+        let mut reporter = Reporter::new(&mut callback);
+        for module in ["pip", "torch"] {
+            reporter.phase(Phase::Checking { module: module.to_owned() });
+        }
+        let (_, at) = reporter.current.as_mut().expect("a phase");
+        *at -= TICK;
+        reporter.tick();
+        reporter.tick();
+        assert_eq!(told, ["checking: import pip", "checking: import torch"]);
     }
 
     #[test]

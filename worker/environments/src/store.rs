@@ -279,7 +279,12 @@ impl Call<'_> {
         let marker = match build.run(reporter) {
             Ok(marker) => marker,
             Err(error) => {
-                FailedBuild::write(&state, &error);
+                // Whoever waited may fall back as this call does: that is theirs to find out.
+                let other_way =
+                    self.may_fall_back(torch) && matches!(error, Error::NoNetwork { .. });
+                if !other_way {
+                    FailedBuild::write(&state, &error);
+                }
                 return Err(error);
             }
         };

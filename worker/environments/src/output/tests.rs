@@ -30,6 +30,7 @@ Bytecode compiled 488 files in 714ms
             "downloading numpy (16 MB), 16 MB of 541 MB done",
             "downloading torch (524 MB), 541 MB of 541 MB done",
             "installing 3 packages",
+            "compiling",
         ]
     );
 }
