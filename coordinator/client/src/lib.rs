@@ -9,5 +9,6 @@ mod retry;
 
 pub use client::{Client, LogStream, WatchStream};
 pub use error::Error;
+pub use muster_proto::SESSION_PROTOCOL;
 pub use muster_proto::v1 as api;
 pub use retry::RetryPolicy;

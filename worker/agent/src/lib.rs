@@ -1,5 +1,6 @@
 //! L2: the agent daemon: processes, shims, environments, GPUs, logs.
 
+pub mod agent;
 pub mod machine;
 pub mod runtime;
 pub mod shim;

@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// The disk is full, or nearly.
     #[error(
-        "there is no room for the environment under {}: {} MB are free; remove unused environments (muster environments prune), clear the download cache (uv cache clean), or choose another folder{output}",
+        "there is no room for the environment under {}: {} MB are free; remove unused environments (muster env prune), clear the download cache (uv cache clean), or choose another folder{output}",
         root.display(), available / 1_000_000
     )]
     NoSpace {
@@ -119,7 +119,7 @@ pub enum Error {
         users: Vec<ProcessId>,
     },
     /// No environment has this key.
-    #[error("there is no environment {key:?}; muster environments list shows those that are there")]
+    #[error("there is no environment {key:?}; muster env list shows those that are there")]
     Unknown {
         /// The key as given.
         key: String,

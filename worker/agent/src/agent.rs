@@ -1,0 +1,17 @@
+//! The agent daemon: a session with the coordinator on one side, a runtime on the other, and between them the
+//! pure [`muster_agent_core::Replicas`], which says what to do.
+//!
+//! The daemon holds no state of its own that matters: replicas live under their shims, and what is to be done about
+//! them comes from the coordinator. Without a coordinator everything that runs goes on running.
+
+mod config;
+mod convert;
+mod daemon;
+mod environments;
+mod identity;
+mod link;
+mod uploads;
+
+pub use config::{Config, Error as ConfigError, default_node_name};
+pub use daemon::{Agent, Error};
+pub use environments::{EnvironmentOptions, Error as ImagesError, MappedImages};

@@ -1,0 +1,102 @@
+//! What an agent needs to know.
+
+use std::net::{IpAddr, UdpSocket};
+use std::path::PathBuf;
+
+use muster_model::{NameError, NodeName};
+use thiserror::Error;
+
+use crate::machine::{CgroupOptions, Overrides};
+use crate::runtime::ShimCommand;
+
+use super::environments::EnvironmentOptions;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The node's name is no DNS name.
+    #[error("node name: {0}; choose one with --node-name")]
+    NodeName(#[from] NameError),
+    /// The coordinator's address has no host.
+    #[error("{0:?} is no address of a coordinator; write it as http://HOST:PORT")]
+    Coordinator(String),
+    /// The agent's own address cannot be found out.
+    #[error("the address of this node cannot be found out ({0}); give it with --address")]
+    Address(std::io::Error),
+}
+
+/// What an agent needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where replicas, logs and the agent's identity lie.
+    pub data: PathBuf,
+    /// The coordinator's gRPC address, `http://HOST:PORT`.
+    pub coordinator: String,
+    /// The token that lets the agent in.
+    pub token: String,
+    /// The node's name, unique in the cluster.
+    pub node_name: NodeName,
+    /// The address at which replicas of this node can be reached from others. `None`: the one from which the
+    /// coordinator is reached.
+    pub address: Option<IpAddr>,
+    /// Capacities that replace or add to the detected ones.
+    pub overrides: Overrides,
+    /// Where environments lie and how images map to them.
+    pub environments: EnvironmentOptions,
+    /// Where control groups are made.
+    pub cgroups: CgroupOptions,
+    /// How shims are started.
+    pub shim: ShimCommand,
+    /// The agent's own environment variables, of which replicas see some.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Config {
+    /// The address that the node announces.
+    ///
+    /// # Errors
+    /// When it is not given and cannot be found out.
+    pub(crate) fn announced_address(&self) -> Result<String, Error> {
+        if let Some(address) = self.address {
+            return Ok(address.to_string());
+        }
+        let authority = self.coordinator.split_once("://").map_or(&*self.coordinator, |(_, a)| a);
+        let authority = authority.trim_end_matches('/');
+        // Connecting a datagram socket sends nothing: it only asks the kernel which address it would use.
+        let probe = |local: &str| -> std::io::Result<IpAddr> {
+            let socket = UdpSocket::bind(local)?;
+            socket.connect(authority)?;
+            Ok(socket.local_addr()?.ip())
+        };
+        match probe("0.0.0.0:0").or_else(|_| probe("[::]:0")) {
+            Ok(address) => Ok(address.to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                Err(Error::Coordinator(self.coordinator.clone()))
+            }
+            Err(error) => Err(Error::Address(error)),
+        }
+    }
+}
+
+/// The machine's host name as a node name: lower case, odd characters replaced.
+///
+/// # Errors
+/// When nothing usable is left.
+pub fn default_node_name() -> Result<NodeName, NameError> {
+    let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let clean: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .collect();
+    NodeName::new(clean.trim_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_name_becomes_a_node_name() {
+        assert!(default_node_name().is_ok());
+    }
+}

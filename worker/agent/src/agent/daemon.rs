@@ -1,0 +1,282 @@
+//! The agent's loop.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_agent_core::{Action, Replicas};
+use muster_model::Uid;
+use muster_proto::v1 as wire;
+use muster_proto::v1::agent_message::Body as ToCoordinator;
+use muster_proto::v1::coordinator_message::Body as FromCoordinator;
+use muster_service::{OnEnd, OnStop, TaskKind, Tasks};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{info, warn};
+
+use super::config::{Config, Error as ConfigError};
+use super::convert;
+use super::environments::{Error as ImagesError, MappedImages};
+use super::identity::Identity;
+use super::link::{Link, LinkEvent, ShowToken};
+use super::uploads::Uploads;
+use crate::machine::{self, Machine};
+use crate::runtime::{
+    Config as RuntimeConfig, Error as RuntimeError, Events, Opened, ProcessRuntime, Runtime,
+    RuntimeEvent, Seen,
+};
+
+const LINK: TaskKind = TaskKind { name: "link", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
+
+/// How many events of the link may wait.
+const LINK_EVENTS: usize = 64;
+/// Messages are sent this many times in the length of a lease.
+const BEATS_PER_LEASE: u32 = 4;
+/// The lease as long as no coordinator has said otherwise.
+const FIRST_LEASE: Duration = Duration::from_secs(10);
+
+/// Why an agent cannot start or go on.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The machine cannot be read.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
+    /// The runtime cannot be opened.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// Images cannot be mapped.
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    /// The address or the token of the coordinator.
+    #[error("the coordinator's address or token cannot be used: {0}")]
+    Link(String),
+    /// The runtime has gone away.
+    #[error("the runtime tells nothing any more")]
+    RuntimeGone,
+}
+
+/// An agent that is ready to run.
+pub struct Agent {
+    hello: wire::Hello,
+    identity: Identity,
+    replicas: Replicas,
+    runtime: Arc<dyn Runtime>,
+    events: Events,
+    link: Link,
+    tasks: Tasks,
+    uploads: Uploads,
+    session: Option<mpsc::Sender<wire::AgentMessage>>,
+    lease: Duration,
+    data: std::path::PathBuf,
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// Looks at the machine, opens the runtime and takes over what runs already.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open(config: Config, tasks: Tasks) -> Result<Self, Error> {
+        let address = config.announced_address()?;
+        std::fs::create_dir_all(&config.data).map_err(|error| {
+            Error::Link(format!("the data directory {}: {error}", config.data.display()))
+        })?;
+        let machine = machine::detect(&config.data, &config.overrides)?;
+        let images = Arc::new(MappedImages::open(&config.environments)?);
+        let node = (config.node_name.as_str(), &*address);
+        let mut runtime_config =
+            RuntimeConfig::new(config.data.clone(), node, &machine, &config.variables);
+        runtime_config.cgroups = config.cgroups.clone();
+        runtime_config.shim = config.shim.clone();
+        let Opened { runtime, adopted, events } =
+            ProcessRuntime::open(runtime_config, images, tasks.clone()).await?;
+        let mut replicas = Replicas::new();
+        for found in adopted {
+            info!(replica = %found.spec.name, fence = %found.spec.fence, "took over a replica");
+            replicas.adopt(found.spec, found.seen);
+        }
+        let token = ShowToken::new(&config.token)
+            .ok_or_else(|| Error::Link("the token has odd characters".into()))?;
+        let link = Link::new(&config.coordinator, token)
+            .map_err(|error| Error::Link(format!("{}: {error}", config.coordinator)))?;
+        Ok(Self {
+            hello: hello(&config, address, &machine),
+            identity: Identity::load(&config.data),
+            replicas,
+            runtime: Arc::new(runtime),
+            events,
+            link,
+            tasks,
+            uploads: Uploads::default(),
+            session: None,
+            lease: FIRST_LEASE,
+            data: config.data,
+        })
+    }
+
+    /// Works until the daemon stops.
+    ///
+    /// # Errors
+    /// When the runtime fails; the coordinator's absence is no error.
+    pub async fn run(mut self) -> Result<Infallible, Error> {
+        let (send, mut link_events) = mpsc::channel(LINK_EVENTS);
+        self.connect(send);
+        let mut beat = tokio::time::interval(self.lease / BEATS_PER_LEASE);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.events.next() => {
+                    let event = event.ok_or(Error::RuntimeGone)?;
+                    self.take_runtime_events(event).await;
+                }
+                event = link_events.recv() => match event {
+                    Some(event) => {
+                        let lease = self.lease;
+                        self.take_link_event(event).await;
+                        if self.lease != lease {
+                            beat = tokio::time::interval_at(Instant::now(), self.lease / BEATS_PER_LEASE);
+                            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                        }
+                    }
+                    // The supervisor stops the daemon when the link's task ends.
+                    None => std::future::pending().await,
+                },
+                _ = beat.tick() => self.say(ToCoordinator::Heartbeat(wire::Heartbeat {})).await,
+            }
+        }
+    }
+
+    fn connect(&self, events: mpsc::Sender<LinkEvent>) {
+        let (link, hello, data) = (self.link.clone(), self.hello.clone(), self.data.clone());
+        let runtime = Arc::clone(&self.runtime);
+        self.tasks.spawn(LINK, async move {
+            let hello = move || wire::Hello {
+                cluster: Identity::load(&data).cluster().to_owned(),
+                log_jobs: runtime.jobs_with_logs().into_iter().map(|uid| uid.0).collect(),
+                ..hello.clone()
+            };
+            link.run(hello, events).await.map(|never| match never {})
+        });
+    }
+
+    /// Takes an event and all that wait behind it, so that what happens together is reported together.
+    async fn take_runtime_events(&mut self, first: RuntimeEvent) {
+        let mut reports = Vec::new();
+        let mut next = Some(first);
+        while let Some(RuntimeEvent { id, fence, seen }) = next {
+            match seen {
+                Seen::State(seen) => {
+                    let actions = self.replicas.observed(id, fence, seen);
+                    reports.extend(self.perform(actions));
+                }
+                Seen::Notice { text } => reports.push(convert::notice(id, fence, text)),
+                Seen::Progress { text } => {
+                    let replica = Some(convert::reference(id, fence));
+                    self.say(ToCoordinator::Progress(wire::Progress { replica, text })).await;
+                }
+            }
+            next = self.events.waiting();
+        }
+        self.report(reports).await;
+    }
+
+    async fn take_link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(session) => self.session = Some(session),
+            LinkEvent::Down => {
+                self.session = None;
+                self.uploads.close_all();
+            }
+            LinkEvent::Message(message) => match message.body {
+                Some(FromCoordinator::Welcome(welcome)) => self.welcome(welcome).await,
+                Some(FromCoordinator::Orders(orders)) => self.obey(orders).await,
+                Some(FromCoordinator::LogOpen(order)) => {
+                    let with = (&self.runtime, self.link.client(), &self.tasks);
+                    self.uploads.open(order, with);
+                }
+                Some(FromCoordinator::LogClose(close)) => self.uploads.close(close.stream),
+                Some(FromCoordinator::ForgetJobs(forget)) => {
+                    for uid in forget.uids {
+                        self.runtime.forget_logs(&Uid(uid));
+                    }
+                }
+                None => warn!("the coordinator sent something this version does not know"),
+            },
+        }
+    }
+
+    async fn welcome(&mut self, welcome: wire::Welcome) {
+        self.lease = Duration::from_millis(welcome.lease_ms.max(100));
+        if let Err(error) = self.identity.set_cluster(&welcome.cluster) {
+            warn!(%error, "the cluster's name could not be stored");
+        }
+        let actions = self.replicas.reports();
+        let reports = self.perform(actions);
+        self.report(reports).await;
+    }
+
+    async fn obey(&mut self, orders: wire::Orders) {
+        let actions =
+            self.replicas.ordered(orders.full, orders.orders.into_iter().filter_map(convert::order));
+        let reports = self.perform(actions);
+        self.report(reports).await;
+    }
+
+    /// Lets the runtime act, and gives back what is to be reported.
+    fn perform(&self, actions: Vec<Action>) -> Vec<wire::Report> {
+        let mut reports = Vec::new();
+        for action in actions {
+            match action {
+                Action::Prepare(spec) => self.runtime.prepare(*spec),
+                Action::Start(id, fence, context) => self.runtime.start(id, fence, context),
+                Action::Stop(id, fence, grace) => self.runtime.stop(id, fence, grace),
+                Action::Remove(id, fence) => self.runtime.remove(id, fence),
+                Action::Report(id, fence, seen) => reports.push(convert::report(id, fence, &seen)),
+            }
+        }
+        reports
+    }
+
+    async fn report(&mut self, reports: Vec<wire::Report>) {
+        if !reports.is_empty() {
+            self.say(ToCoordinator::Reports(wire::Reports { reports })).await;
+        }
+    }
+
+    /// Says something to the coordinator. Without a session it is dropped: a new session begins with
+    /// everything that matters.
+    async fn say(&mut self, body: ToCoordinator) {
+        let Some(session) = &self.session else { return };
+        if session.send(wire::AgentMessage { body: Some(body) }).await.is_err() {
+            self.session = None;
+        }
+    }
+}
+
+fn hello(config: &Config, address: String, machine: &Machine) -> wire::Hello {
+    let mut labels = machine.labels.clone();
+    labels.insert("kubernetes.io/hostname".into(), config.node_name.to_string());
+    wire::Hello {
+        node_name: config.node_name.to_string(),
+        address,
+        version: env!("CARGO_PKG_VERSION").into(),
+        protocol: muster_proto::SESSION_PROTOCOL,
+        capacity: convert::capacity(&machine.capacity),
+        labels: labels.into_iter().collect(),
+        instance: instance(),
+        log_jobs: Vec::new(),
+        cluster: String::new(),
+    }
+}
+
+/// Tells this agent process from every other one: its pid and start, on this boot.
+fn instance() -> Vec<u8> {
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = started.map_or(0, |since| since.as_nanos());
+    [&std::process::id().to_le_bytes()[..], &nanos.to_le_bytes()].concat()
+}

@@ -1,0 +1,174 @@
+//! The connection to the coordinator: made, lost, and made again with growing patience.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use muster_proto::v1 as wire;
+use muster_proto::v1::agents_client::AgentsClient;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tracing::{info, warn};
+
+/// How many messages may wait for the coordinator.
+const OUTBOUND: usize = 256;
+/// The first and the longest pause between attempts to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+/// How long one attempt may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A client of the coordinator that shows the token.
+pub(super) type Client = AgentsClient<InterceptedService<Channel, ShowToken>>;
+
+/// Adds the token to every request.
+#[derive(Debug, Clone)]
+pub(super) struct ShowToken(MetadataValue<Ascii>);
+
+impl ShowToken {
+    /// A token without line feeds and other odd characters.
+    pub(super) fn new(token: &str) -> Option<Self> {
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+}
+
+impl Interceptor for ShowToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// What the link tells the agent.
+#[derive(Debug)]
+pub(super) enum LinkEvent {
+    /// A session is open; what goes into the sender goes to the coordinator.
+    Up(mpsc::Sender<wire::AgentMessage>),
+    /// A message from the coordinator.
+    Message(wire::CoordinatorMessage),
+    /// The session is over.
+    Down,
+}
+
+/// How sessions are opened.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    endpoint: Endpoint,
+    token: ShowToken,
+}
+
+impl Link {
+    /// A link to a coordinator's address.
+    pub(super) fn new(address: &str, token: ShowToken) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(address.to_owned())?
+            .connect_timeout(CONNECT_WITHIN)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true);
+        Ok(Self { endpoint, token })
+    }
+
+    /// A client that connects when it is used.
+    pub(super) fn client(&self) -> Client {
+        let channel = self.endpoint.connect_lazy();
+        AgentsClient::with_interceptor(channel, self.token.clone())
+            .max_decoding_message_size(muster_proto::MAX_MESSAGE_BYTES)
+    }
+
+    /// Opens sessions for ever and tells of them. `hello` makes the first message of each.
+    pub(super) async fn run(
+        self,
+        hello: impl Fn() -> wire::Hello + Send,
+        events: mpsc::Sender<LinkEvent>,
+    ) -> Result<Infallible, Closed> {
+        let mut pause = PAUSES.0;
+        let mut told = String::new();
+        loop {
+            let failure = match self.session(&hello, &events).await {
+                Ok(()) => {
+                    pause = PAUSES.0;
+                    told.clear();
+                    "the session ended".to_owned()
+                }
+                Err(Ended::Agent) => return Err(Closed),
+                Err(Ended::Coordinator { status, opened }) => {
+                    if opened {
+                        pause = PAUSES.0;
+                        told.clear();
+                    }
+                    explain(&status)
+                }
+            };
+            // A coordinator that stays away is one line in the log and not one a second.
+            if failure != told {
+                warn!(reason = %failure, "no session with the coordinator; what runs goes on, and the agent keeps trying");
+                told = failure;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn session(
+        &self,
+        hello: &(impl Fn() -> wire::Hello + Send),
+        events: &mpsc::Sender<LinkEvent>,
+    ) -> Result<(), Ended> {
+        let (outbound, stream) = mpsc::channel(OUTBOUND);
+        let first =
+            wire::AgentMessage { body: Some(wire::agent_message::Body::Hello(hello())) };
+        outbound.try_send(first).map_err(|_| Ended::Agent)?;
+        let refused = |status| Ended::Coordinator { status, opened: false };
+        let response =
+            self.client().session(ReceiverStream::new(stream)).await.map_err(refused)?;
+        let mut inbound = response.into_inner();
+        info!("session with the coordinator opened");
+        tell(events, LinkEvent::Up(outbound)).await?;
+        let ended = loop {
+            match inbound.message().await {
+                Ok(Some(message)) => tell(events, LinkEvent::Message(message)).await?,
+                Ok(None) => break Ok(()),
+                Err(status) => break Err(Ended::Coordinator { status, opened: true }),
+            }
+        };
+        tell(events, LinkEvent::Down).await?;
+        ended
+    }
+}
+
+/// Why a session ended badly.
+enum Ended {
+    /// The agent is going.
+    Agent,
+    /// The coordinator, or the way to it.
+    Coordinator { status: Status, opened: bool },
+}
+
+/// The agent does not listen any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the agent has stopped")]
+pub(super) struct Closed;
+
+async fn tell(events: &mpsc::Sender<LinkEvent>, event: LinkEvent) -> Result<(), Ended> {
+    events.send(event).await.map_err(|_| Ended::Agent)
+}
+
+/// What went wrong, without the layers of the transport.
+fn explain(status: &Status) -> String {
+    let mut source = std::error::Error::source(status);
+    let mut deepest = None;
+    while let Some(error) = source {
+        deepest = Some(error.to_string());
+        source = error.source();
+    }
+    match deepest {
+        Some(deepest) if status.message() == "transport error" || status.message().is_empty() => deepest,
+        _ => status.message().to_owned(),
+    }
+}
