@@ -18,7 +18,7 @@ mod spawn;
 mod store;
 mod supervisor;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -34,7 +34,7 @@ use control::Control;
 pub(crate) use failure::Failure;
 use log_file::LogFile;
 use output::Output;
-use record::{LAUNCH, Launch, SHIM, ShimProcess};
+use record::{LAUNCH, Launch, SHIM, ShimProcess, WORK};
 use signals::Signals;
 use supervisor::{Parts, Supervisor};
 
@@ -54,10 +54,10 @@ pub fn run(directory: &Path) -> ExitCode {
 }
 
 fn serve(directory: &Path) -> io::Result<()> {
+    spawn::close_inherited();
     // The leader of a session of its own is no part of the agent's terminal or process group. It fails
     // for one that is a leader already, such as one started by hand.
     let _ = setsid();
-    spawn::close_all_on_exec();
     let listener = fcntl_dupfd_cloexec(io::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     let signals = Signals::listen()?;
@@ -69,7 +69,7 @@ fn serve(directory: &Path) -> io::Result<()> {
     let pid = getpid().as_raw_pid();
     let started = processes::start_ticks(pid).unwrap_or_default();
     record::write(directory, SHIM, &ShimProcess { pid, started })?;
-    supervisor::make_work(directory)?;
+    fs::create_dir_all(directory.join(WORK))?;
     let log = LogFile::open(&launch.log.file, launch.log.limit)?;
     Supervisor::new(Parts {
         directory: directory.to_owned(),

@@ -4,6 +4,7 @@
 //!   of it is told as events.
 //! * A replica is named by its id and its fence. Calls for one that the runtime does not know have no effect,
 //!   except for `prepare`, which makes it known.
+//! * A removed replica does not come again: whatever is prepared later has a newer fence.
 //! * For each replica the states come in the order `Ready`, `Running`, `Exited`, each once at most, and
 //!   nothing follows `Exited`. When `Exited` is told, no process of the replica exists any more, its GPUs are
 //!   free, and its log is complete.

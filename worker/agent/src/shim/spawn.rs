@@ -145,6 +145,7 @@ impl ChildSide {
         unsafe { libc::setsid() };
         self.die_with_parent()?;
         default_signals();
+        unblock_signals();
         for fd in &self.join {
             // SAFETY: one byte of static memory is written to a descriptor that the parent holds open.
             let written = unsafe { libc::write(*fd, b"0".as_ptr().cast(), 1) };
@@ -184,6 +185,16 @@ impl ChildSide {
     }
 }
 
+/// The shim keeps signals blocked for its own loop, which a fork inherits and an exec keeps.
+fn unblock_signals() {
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset(3) writes the whole set before it is read, and sigprocmask(2) only reads it.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 /// An agent that was started with `nohup` or in the background of a shell ignores signals, and what is
 /// ignored stays so over an exec: a rank must not inherit it.
 fn default_signals() {
@@ -196,10 +207,12 @@ fn default_signals() {
     }
 }
 
-/// Marks every descriptor but the standard three to be closed by an exec, whoever left it open.
+/// Closes every descriptor but the standard three.
 ///
-/// A library of the agent may open files without that mark; they must not reach the ranks.
-pub(super) fn close_all_on_exec() {
-    // SAFETY: only the close-on-exec flags change; no descriptor is closed in this process.
-    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+/// An agent's libraries may leave files open for those that it starts. The shim outlives the agent: it must not
+/// hold on to them, and its ranks must not see them.
+pub(super) fn close_inherited() {
+    // SAFETY: called when the process has just started and has opened nothing itself, so that nobody owns a
+    // descriptor that is closed here.
+    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
 }

@@ -16,21 +16,21 @@ use crate::remote::{Options, TestImages};
 use crate::replica::opening;
 use crate::traces::{self, PATIENCE};
 
-pub type Key = (ReplicaId, Fence);
+pub(crate) type Key = (ReplicaId, Fence);
 
-pub fn key(spec: &LaunchSpec) -> Key {
+pub(crate) fn key(spec: &LaunchSpec) -> Key {
     (spec.id, spec.fence)
 }
 
 /// A data directory, and what runtimes are opened with on it.
-pub struct Lab {
-    pub options: Options,
-    pub job: Uid,
+pub(crate) struct Lab {
+    pub(crate) options: Options,
+    pub(crate) job: Uid,
     _folder: TempDir,
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         Self {
             options: Options {
@@ -45,17 +45,21 @@ impl Lab {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self._folder.path().join(name)
     }
 
-    pub async fn open(&self) -> Node {
+    pub(crate) async fn open(&self) -> Node {
+        self.try_open().await.expect("the data directory is usable")
+    }
+
+    pub(crate) async fn try_open(&self) -> Result<Node, String> {
         let supervisor = Supervisor::new();
         let tasks = supervisor.tasks().clone();
         let opened = ProcessRuntime::open(self.options.config(), Arc::new(TestImages), tasks)
             .await
-            .expect("the data directory is usable");
-        Node {
+            .map_err(|error| error.to_string())?;
+        Ok(Node {
             runtime: Box::new(opened.runtime),
             adopted: opened.adopted,
             events: opened.events,
@@ -63,14 +67,14 @@ impl Lab {
             job: self.job.clone(),
             data: self.options.data.clone(),
             supervisor,
-        }
+        })
     }
 }
 
 /// An opened runtime, known by its trait only.
-pub struct Node {
-    pub runtime: Box<dyn Runtime>,
-    pub adopted: Vec<Adopted>,
+pub(crate) struct Node {
+    pub(crate) runtime: Box<dyn Runtime>,
+    pub(crate) adopted: Vec<Adopted>,
     events: Events,
     told: BTreeMap<Key, Vec<Seen>>,
     job: Uid,
@@ -80,13 +84,13 @@ pub struct Node {
 
 impl Node {
     /// Closes the runtime, as an agent that ends; replicas go on.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         drop(self.runtime);
         assert!(self.supervisor.stop(Duration::from_secs(5)).await);
     }
 
     /// Closes the runtime and checks that nothing of the job is left. To be called at the end of each test.
-    pub async fn finish(self, lab: &Lab) {
+    pub(crate) async fn finish(self, lab: &Lab) {
         let told: Vec<Key> = self.told.keys().copied().collect();
         for (id, fence) in told {
             self.runtime.remove(id, fence);
@@ -118,12 +122,17 @@ impl Node {
     }
 
     /// Everything that was told of a replica so far.
-    pub fn told(&self, key: Key) -> &[Seen] {
+    pub(crate) fn told(&self, key: Key) -> &[Seen] {
         self.told.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// Waits until something was told of a replica.
-    pub async fn until<T>(&mut self, key: Key, what: &str, find: impl Fn(&Seen) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(
+        &mut self,
+        key: Key,
+        what: &str,
+        find: impl Fn(&Seen) -> Option<T>,
+    ) -> T {
         loop {
             if let Some(found) = self.told(key).iter().find_map(&find) {
                 return found;
@@ -132,7 +141,7 @@ impl Node {
         }
     }
 
-    pub async fn ready(&mut self, spec: &LaunchSpec) -> (Option<u16>, Option<u16>) {
+    pub(crate) async fn ready(&mut self, spec: &LaunchSpec) -> (Option<u16>, Option<u16>) {
         self.until(key(spec), "ready", |seen| match seen {
             Seen::State(Observation::Ready { store_port, free_port }) => {
                 Some((*store_port, *free_port))
@@ -143,7 +152,7 @@ impl Node {
         .await
     }
 
-    pub async fn running(&mut self, spec: &LaunchSpec) {
+    pub(crate) async fn running(&mut self, spec: &LaunchSpec) {
         self.until(key(spec), "running", |seen| match seen {
             Seen::State(Observation::Running) => Some(()),
             Seen::State(Observation::Exited(exit)) => panic!("it ended instead: {exit:?}"),
@@ -152,7 +161,7 @@ impl Node {
         .await;
     }
 
-    pub async fn exit(&mut self, spec: &LaunchSpec) -> Exit {
+    pub(crate) async fn exit(&mut self, spec: &LaunchSpec) -> Exit {
         self.until(key(spec), "its end", |seen| match seen {
             Seen::State(Observation::Exited(exit)) => Some(exit.clone()),
             _ => None,
@@ -160,7 +169,7 @@ impl Node {
         .await
     }
 
-    pub async fn notice(&mut self, spec: &LaunchSpec) -> String {
+    pub(crate) async fn notice(&mut self, spec: &LaunchSpec) -> String {
         self.until(key(spec), "a notice", |seen| match seen {
             Seen::Notice { text } => Some(text.clone()),
             _ => None,
@@ -169,7 +178,7 @@ impl Node {
     }
 
     /// Prepares and starts a replica, and waits until its processes run.
-    pub async fn start(&mut self, spec: &LaunchSpec) {
+    pub(crate) async fn start(&mut self, spec: &LaunchSpec) {
         self.runtime.prepare(spec.clone());
         self.ready(spec).await;
         self.runtime.start(spec.id, spec.fence, opening(spec));
@@ -177,34 +186,34 @@ impl Node {
     }
 
     /// Prepares and starts a replica, and waits for its end.
-    pub async fn run(&mut self, spec: &LaunchSpec) -> ExitStatus {
+    pub(crate) async fn run(&mut self, spec: &LaunchSpec) -> ExitStatus {
         self.runtime.prepare(spec.clone());
         self.runtime.start(spec.id, spec.fence, opening(spec));
         self.exit(spec).await.status
     }
 
     /// Runs a replica that cannot be started, and answers why.
-    pub async fn fail(&mut self, spec: &LaunchSpec) -> (String, bool) {
+    pub(crate) async fn fail(&mut self, spec: &LaunchSpec) -> (String, bool) {
         match self.run(spec).await {
             ExitStatus::StartFailed { why, permanent } => (why, permanent),
             other => panic!("it was started: {other:?}"),
         }
     }
 
-    pub fn stop(&self, spec: &LaunchSpec, grace: u64) {
+    pub(crate) fn stop(&self, spec: &LaunchSpec, grace: u64) {
         self.runtime.stop(spec.id, spec.fence, Millis(grace));
     }
 
-    pub fn remove(&self, spec: &LaunchSpec) {
+    pub(crate) fn remove(&self, spec: &LaunchSpec) {
         self.runtime.remove(spec.id, spec.fence);
     }
 
-    pub fn log(&self, query: &LogQuery) -> LogStream {
+    pub(crate) fn log(&self, query: &LogQuery) -> LogStream {
         self.runtime.logs(query).expect("there is such a log")
     }
 
     /// Everything that a replica has written so far.
-    pub async fn entries(&self, spec: &LaunchSpec) -> Vec<Entry> {
+    pub(crate) async fn entries(&self, spec: &LaunchSpec) -> Vec<Entry> {
         let query = LogQuery {
             generation: Some(spec.fence.generation),
             ..LogQuery::whole(self.job.clone(), spec.short_name.clone())
@@ -213,18 +222,18 @@ impl Node {
     }
 
     /// The same as text, both streams together.
-    pub async fn output(&self, spec: &LaunchSpec) -> String {
+    pub(crate) async fn output(&self, spec: &LaunchSpec) -> String {
         text(&self.entries(spec).await)
     }
 
     /// A replica's directory.
-    pub fn directory(&self, spec: &LaunchSpec) -> PathBuf {
+    pub(crate) fn directory(&self, spec: &LaunchSpec) -> PathBuf {
         let name = format!("{}-{}-{}", spec.job_uid, spec.id.rank, spec.fence);
         self.data.join("replicas").join(name)
     }
 
     /// The pid of a replica's shim.
-    pub fn shim(&self, spec: &LaunchSpec) -> i32 {
+    pub(crate) fn shim(&self, spec: &LaunchSpec) -> i32 {
         let file = self.directory(spec).join("shim.json");
         let text = std::fs::read_to_string(file).expect("it has a shim");
         let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
@@ -234,7 +243,7 @@ impl Node {
 }
 
 /// Waits until a condition holds, without holding a thread up.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
@@ -243,7 +252,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Everything from a log, to its end.
-pub async fn read(stream: &mut LogStream) -> Vec<Entry> {
+pub(crate) async fn read(stream: &mut LogStream) -> Vec<Entry> {
     let mut entries = Vec::new();
     loop {
         let chunk = tokio::time::timeout(PATIENCE, stream.next())
@@ -257,7 +266,7 @@ pub async fn read(stream: &mut LogStream) -> Vec<Entry> {
 }
 
 /// Entries as the program wrote them.
-pub fn text(entries: &[Entry]) -> String {
+pub(crate) fn text(entries: &[Entry]) -> String {
     let mut text = Vec::new();
     for entry in entries {
         text.extend_from_slice(&entry.text);
@@ -269,20 +278,20 @@ pub fn text(entries: &[Entry]) -> String {
 }
 
 /// The pid that a process wrote into a file.
-pub async fn pid_in(file: &Path) -> i32 {
+pub(crate) async fn pid_in(file: &Path) -> i32 {
     let read = || std::fs::read_to_string(file).unwrap_or_default();
     until("a pid", || read().ends_with('\n')).await;
     read().trim().parse().expect("it is a pid")
 }
 
 /// Whether there is a process with this pid that is no zombie.
-pub fn is_alive(pid: i32) -> bool {
+pub(crate) fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next());
     state.is_some_and(|state| state != 'Z')
 }
 
-pub fn kill(pid: i32, signal: rustix::process::Signal) {
+pub(crate) fn kill(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).expect("pids are positive");
     let _ = rustix::process::kill_process(pid, signal);
 }

@@ -1,8 +1,19 @@
 //! The process runtime with real shims and real processes.
 
 mod contract;
+mod crashes;
+mod gpus;
 mod lab;
+mod leftovers;
+mod limits;
+mod logs;
+mod mounts;
+mod pods;
+mod ports;
+mod programs;
 mod remote;
 mod replica;
 mod speed;
+mod testbed;
 mod traces;
+mod unprivileged;

@@ -10,7 +10,7 @@ use muster_model::{
 };
 
 /// A job's uid that no other test, of this run or another, has.
-pub fn fresh_uid() -> Uid {
+pub(crate) fn fresh_uid() -> Uid {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.expect("the clock is past 1970").as_nanos();
@@ -19,7 +19,7 @@ pub fn fresh_uid() -> Uid {
 }
 
 /// A container that runs this command.
-pub fn container(name: &str, command: &[&str]) -> ContainerSpec {
+pub(crate) fn container(name: &str, command: &[&str]) -> ContainerSpec {
     ContainerSpec {
         name: name.into(),
         image: "test".into(),
@@ -30,17 +30,17 @@ pub fn container(name: &str, command: &[&str]) -> ContainerSpec {
 
 /// A container that runs this shell script, in which `$$` is the shell's own pid (Kubernetes would make one
 /// `$` of it).
-pub fn script(name: &str, text: &str) -> ContainerSpec {
+pub(crate) fn script(name: &str, text: &str) -> ContainerSpec {
     container(name, &["sh", "-c", &text.replace("$$", "$$$$")])
 }
 
 /// A variable with this value.
-pub fn env(name: &str, value: &str) -> EnvVar {
+pub(crate) fn env(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.into(), source: EnvSource::Value(value.into()) }
 }
 
 /// Rank 1 of a job in its first generation, with this main container.
-pub fn replica(job: &Uid, main: ContainerSpec) -> LaunchSpec {
+pub(crate) fn replica(job: &Uid, main: ContainerSpec) -> LaunchSpec {
     LaunchSpec {
         id: ReplicaId { job: JobId(1), rank: Rank(1) },
         fence: Fence { attempt: Attempt(1), generation: Generation(1) },
@@ -74,7 +74,7 @@ pub fn replica(job: &Uid, main: ContainerSpec) -> LaunchSpec {
 }
 
 /// The same replica at another rank.
-pub fn at_rank(mut spec: LaunchSpec, rank: u32) -> LaunchSpec {
+pub(crate) fn at_rank(mut spec: LaunchSpec, rank: u32) -> LaunchSpec {
     spec.id.rank = Rank(rank);
     spec.index_in_role = rank;
     spec.name = format!("test-worker-{rank}");
@@ -83,13 +83,13 @@ pub fn at_rank(mut spec: LaunchSpec, rank: u32) -> LaunchSpec {
 }
 
 /// The same replica in another generation.
-pub fn in_generation(mut spec: LaunchSpec, generation: u32) -> LaunchSpec {
+pub(crate) fn in_generation(mut spec: LaunchSpec, generation: u32) -> LaunchSpec {
     spec.fence.generation = Generation(generation);
     spec
 }
 
 /// What is known when a replica's generation opens.
-pub fn opening(spec: &LaunchSpec) -> GenerationContext {
+pub(crate) fn opening(spec: &LaunchSpec) -> GenerationContext {
     GenerationContext {
         generation: spec.fence.generation,
         leader_address: "127.0.0.1".into(),

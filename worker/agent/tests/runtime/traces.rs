@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use muster_model::Uid;
 
 /// How long anything that should happen may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until a condition holds, and fails with `what` when it does not come to.
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -19,7 +19,7 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The processes that run for a job: they have its uid in their environment.
-pub fn processes(job: &Uid) -> Vec<i32> {
+pub(crate) fn processes(job: &Uid) -> Vec<i32> {
     let wanted = format!("MUSTER_JOB_UID={job}");
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -33,7 +33,7 @@ pub fn processes(job: &Uid) -> Vec<i32> {
 }
 
 /// The shims that work in a data directory.
-pub fn shims(data: &Path) -> Vec<i32> {
+pub(crate) fn shims(data: &Path) -> Vec<i32> {
     let wanted = data.join("replicas");
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -50,7 +50,7 @@ pub fn shims(data: &Path) -> Vec<i32> {
 }
 
 /// The control groups whose names tell of a job.
-pub fn groups(job: &Uid) -> Vec<PathBuf> {
+pub(crate) fn groups(job: &Uid) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> = vec!["/sys/fs/cgroup".into()];
     while let Some(folder) = open.pop() {
@@ -69,7 +69,7 @@ pub fn groups(job: &Uid) -> Vec<PathBuf> {
 }
 
 /// The mounts of this process's namespace that have to do with a path.
-pub fn mounts(path: &Path) -> Vec<String> {
+pub(crate) fn mounts(path: &Path) -> Vec<String> {
     let all = fs::read_to_string("/proc/self/mountinfo").expect("it is always there");
     let path = path.to_str().expect("test paths are text");
     let lines = all.lines().filter(|line| line.contains(path));
@@ -77,6 +77,6 @@ pub fn mounts(path: &Path) -> Vec<String> {
 }
 
 /// Whether this process may do what needs root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

@@ -41,7 +41,7 @@ pub(super) fn open_from(log: &Path, number: u64) -> io::Result<Option<Numbered>>
     loop {
         let newest = newest_full(log);
         // The full file before the one that is written is the oldest that is kept.
-        let wanted = number.max(newest);
+        let wanted = number.max(newest).max(1);
         let (path, is_current) = match wanted > newest {
             true => (log.to_owned(), true),
             false => (numbered(log, wanted), false),

@@ -190,9 +190,10 @@ fn marker() -> io::Result<String> {
 ///
 /// The shim inherits its listening socket as standard input. So there is no moment at which it runs and cannot
 /// be reached: whether a replica has a shim is told by whether its socket is listened on, even right after
-/// this agent was killed.
+/// this agent was killed. The connection is made before the shim is, so that one that ends at once is heard out.
 fn start(shared: &Shared, path: &Path) -> io::Result<(Child, UnixStream)> {
     let listener = directory::listen(path)?;
+    let stream = directory::connect(path)?;
     let complaints = File::create(path.join(SHIM_LOG))?;
     let shim = &shared.config.shim;
     let child = Command::new(&shim.program)
@@ -207,7 +208,7 @@ fn start(shared: &Shared, path: &Path) -> io::Result<(Child, UnixStream)> {
         .map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", shim.program.display()))
         })?;
-    Ok((child, directory::connect(path)?))
+    Ok((child, stream))
 }
 
 /// What a shim that failed has to say for itself.

@@ -100,9 +100,7 @@ impl Replica {
         };
         if let Some(exit) = exit {
             self.shared.devices().free(self.key);
-            self.ended.send_replace(true);
-            let ended = Observation::Exited(exit);
-            self.shared.observe(self.key, ended).await;
+            self.shared.tell_end(self.key, &self.ended, exit).await;
         }
         let removed = self.orders.wait_for(|orders| orders.remove).await.is_ok();
         if removed {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use muster_agent_core::Observation;
-use muster_model::{Fence, GenerationContext, Millis, ReplicaId, Uid};
+use muster_model::{Exit, Fence, GenerationContext, Millis, ReplicaId, Uid};
 use muster_service::{OnEnd, OnStop, TaskKind, Tasks};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::warn;
@@ -152,10 +152,22 @@ impl Shared {
         self.tell(key, Seen::State(observation)).await;
     }
 
-    /// Tells what goes on, unless there is too much to tell already.
+    /// Tells what goes on, unless there is too much to tell already or the replica has ended meanwhile.
     pub(super) fn mention(&self, (id, fence): Key, text: String) {
-        let seen = Seen::Progress { text };
-        let _ = self.events.try_send(RuntimeEvent { id, fence, seen });
+        let replicas = self.replicas();
+        if replicas.get(&(id, fence)).is_some_and(|handle| !*handle.ended.borrow()) {
+            let seen = Seen::Progress { text };
+            let _ = self.events.try_send(RuntimeEvent { id, fence, seen });
+        }
+    }
+
+    /// Tells the end. Nothing is told of the replica after it.
+    pub(super) async fn tell_end(&self, key: Key, ended: &watch::Sender<bool>, exit: Exit) {
+        {
+            let _nobody_mentions = self.replicas();
+            ended.send_replace(true);
+        }
+        self.tell(key, Seen::State(Observation::Exited(exit))).await;
     }
 
     /// Whether the job is yet to be told that limits are not enforced.
