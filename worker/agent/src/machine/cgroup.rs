@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use groups::{Groups, Limits};
+pub(crate) use groups::{Groups, Join, Limits};
 
 /// Where an agent may make control groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use muster_model::Resources;
+
 use crate::lab::Lab;
 use crate::replica::{at_rank, container, opening, replica};
 
@@ -33,6 +35,38 @@ async fn two_hundred_replicas_at_once_are_prepared_run_and_gone() {
     let all = began.elapsed();
     eprintln!("{MANY} replicas: ready after {ready:?}, ended after {all:?}");
     assert!(all < Duration::from_secs(20));
+    node.finish(&lab).await;
+}
+
+/// On a machine that has nothing else to do, the kernel takes its time with what it would otherwise do along the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_after_a_pause_is_not_slower() {
+    let lab = Lab::new();
+    let mut node = lab.open().await;
+    for (limited, offset) in [(false, 0), (true, 100)] {
+        let mut times = Vec::new();
+        for rank in 0..10 {
+            let mut main = container("main", &["true"]);
+            if limited {
+                main.limits = Resources::new().with("memory", 1 << 30).with("cpu", 1000);
+            }
+            let spec = at_rank(replica(&lab.job, main), offset + rank);
+            node.runtime.prepare(spec.clone());
+            node.ready(&spec).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let began = Instant::now();
+            node.runtime.start(spec.id, spec.fence, opening(&spec));
+            node.running(&spec).await;
+            times.push(began.elapsed());
+            node.exit(&spec).await;
+        }
+        times.sort();
+        eprintln!(
+            "start after a pause, limited {limited}: median {:?}, slowest {:?}",
+            times[5], times[9]
+        );
+        assert!(times[5] < Duration::from_millis(200));
+    }
     node.finish(&lab).await;
 }
 

@@ -37,6 +37,17 @@ impl Limits {
         }
     }
 
+    /// Whether a group in this tree has a purpose. To join one of v1 makes the kernel wait for every processor, so
+    /// it is done only where something is limited; that a program without a memory limit was killed
+    /// because the whole machine was out of memory is therefore not told from other kills there.
+    fn need(self, kind: TreeKind) -> bool {
+        match kind {
+            TreeKind::Unified { .. } | TreeKind::Freezer => true,
+            TreeKind::Cpu => self.cpu_request > 0 || self.cpu_limit > 0,
+            TreeKind::Memory => self.memory_limit > 0,
+        }
+    }
+
     pub(crate) fn limits_anything(&self) -> bool {
         self.cpu_limit > 0 || self.memory_limit > 0
     }
@@ -62,6 +73,15 @@ pub(crate) struct Groups {
     trees: Vec<Tree>,
 }
 
+/// How a process gets into the groups of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Join {
+    /// The directory in the v2 tree in which it is made.
+    pub(crate) unified: Option<PathBuf>,
+    /// The files into which it writes `0` to join.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 impl Groups {
     pub(super) fn new(trees: Vec<Tree>) -> Self {
         Self { trees }
@@ -78,6 +98,9 @@ impl Groups {
                 }
             }
             for (index, limits) in containers.iter().enumerate() {
+                if !limits.need(tree.kind) {
+                    continue;
+                }
                 let dir = container(&tree.dir, index);
                 create(&dir)?;
                 limit(tree.kind, &dir, *limits)?;
@@ -86,10 +109,19 @@ impl Groups {
         Ok(())
     }
 
-    /// The files that a process writes `0` into to join a container's groups.
-    pub(crate) fn join_files(&self, index: usize) -> Vec<PathBuf> {
-        let file = |tree: &Tree| container(&tree.dir, index).join("cgroup.procs");
-        self.trees.iter().map(file).collect()
+    /// How a process gets into a container's groups.
+    pub(crate) fn join(&self, index: usize) -> Join {
+        let mut join = Join::default();
+        for tree in &self.trees {
+            let dir = container(&tree.dir, index);
+            match tree.kind {
+                TreeKind::Unified { .. } => join.unified = Some(dir),
+                // There is none where nothing is limited.
+                _ if dir.is_dir() => join.files.push(dir.join("cgroup.procs")),
+                _ => {}
+            }
+        }
+        join
     }
 
     /// How many processes of a container the kernel has killed because memory was short.

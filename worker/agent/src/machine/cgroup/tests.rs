@@ -42,9 +42,12 @@ fn a_kill_reaches_every_member() {
     let Some(cgroups) = cgroups("kill") else {
         return;
     };
-    let groups = cgroups.create("r", &[Limits::default()]).unwrap();
+    let limits = Limits { cpu_limit: 1000, memory_limit: 64 << 20, ..Limits::default() };
+    let groups = cgroups.create("r", &[limits]).unwrap();
     let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-    for file in groups.join_files(0) {
+    let join = groups.join(0);
+    let unified = join.unified.map(|dir| dir.join("cgroup.procs"));
+    for file in join.files.into_iter().chain(unified) {
         fs::write(file, child.id().to_string()).unwrap();
     }
     assert!(!groups.is_empty());
@@ -65,7 +68,7 @@ fn disabled_groups_are_empty_and_say_so() {
     let cgroups = Cgroups::open(&options, "x");
     assert!(cgroups.shortcoming().unwrap().contains("Delegate=yes"));
     let groups = cgroups.create("r", &[Limits::default()]).unwrap();
-    assert!(groups.join_files(0).is_empty());
+    assert_eq!(groups.join(0), Join::default());
     assert!(groups.is_empty() && groups.remove());
 }
 
@@ -79,4 +82,30 @@ fn weights_follow_the_line_of_kubernetes() {
     assert_eq!(weight(1000), (1024, 39));
     assert_eq!(weight(256_000), (262_144, 10_000));
     assert_eq!(weight(1_000_000), (262_144, 10_000));
+}
+
+/// The files of a pure v2 machine, on a directory that only looks like one: this shows what is written, not what the
+/// kernel makes of it.
+#[test]
+fn on_a_pure_v2_machine_the_v2_files_are_written_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let kind = TreeKind::Unified { cpu: true, memory: true, kill: true };
+    let groups = Groups::new(vec![Tree { kind, dir: folder.path().join("r") }]);
+    let limits = Limits { cpu_request: 1000, cpu_limit: 2500, memory_limit: 1 << 30 };
+    groups.make(&[limits, Limits::default()]).unwrap();
+    let read = |file: &str| fs::read_to_string(folder.path().join("r").join(file)).unwrap();
+    assert_eq!(read("cgroup.subtree_control"), "+memory");
+    assert_eq!(read("c0/cpu.weight"), "39");
+    assert_eq!(read("c0/cpu.max"), "250000 100000");
+    assert_eq!(read("c0/memory.max"), "1073741824");
+    assert_eq!(read("c0/memory.swap.max"), "0");
+    let unlimited: Vec<_> = fs::read_dir(folder.path().join("r/c1")).unwrap().collect();
+    assert!(unlimited.is_empty());
+    assert_eq!(groups.join(1).unified, Some(folder.path().join("r/c1")));
+    assert_eq!(groups.join(0).files, Vec::<PathBuf>::new());
+    let events = "low 0\nhigh 0\nmax 31\noom 2\noom_kill 2\noom_group_kill 0\n";
+    fs::write(folder.path().join("r/c0/memory.events"), events).unwrap();
+    assert_eq!((groups.oom_kills(0), groups.oom_kills(1)), (2, 0));
+    groups.kill();
+    assert_eq!(read("cgroup.kill"), "1");
 }

@@ -149,7 +149,7 @@ impl Supervisor {
             environment: &program.environment,
             directory: &program.directory,
             namespace: self.namespaces.of(index),
-            join: &self.launch.groups.join_files(index),
+            join: &self.launch.groups.join(index),
         });
         let name = self.container(index).spec.name.clone();
         let started =
