@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{
-    Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid,
+    Resource, Rlimit, chdir, getpid, getrlimit, set_child_subreaper, setrlimit, setsid,
 };
 
 use crate::machine::processes;
@@ -63,6 +63,9 @@ fn serve(directory: &Path) -> io::Result<()> {
     let signals = Signals::listen()?;
     set_child_subreaper(Some(getpid()))?;
     raise_open_files();
+    give_up_protection();
+    // So that no directory is held that somebody may want to unmount.
+    chdir("/")?;
 
     let launch: Launch = record::read(directory, LAUNCH)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{LAUNCH} is not there")))?;
@@ -81,8 +84,21 @@ fn serve(directory: &Path) -> io::Result<()> {
     .run()
 }
 
+/// More open files than any program needs; some go through all numbers up to the limit.
+const MOST_OPEN_FILES: u64 = 1 << 20;
+
 /// Lets the shim and what it starts open as many files as the system allows.
 fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let current = Some(maximum.unwrap_or(MOST_OPEN_FILES).min(MOST_OPEN_FILES));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+}
+
+/// An agent may be the last that the kernel ends for want of memory; its replicas are not to inherit that.
+fn give_up_protection() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let protected = fs::read_to_string(FILE).is_ok_and(|text| text.starts_with('-'));
+    if protected {
+        let _ = fs::write(FILE, "0");
+    }
 }

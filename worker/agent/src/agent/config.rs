@@ -84,10 +84,8 @@ impl Config {
 /// When nothing usable is left.
 pub fn default_node_name() -> Result<NodeName, NameError> {
     let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-    let clean: String = host
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
-        .collect();
+    let clean: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
     NodeName::new(clean.trim_matches(['-', '.']))
 }
 

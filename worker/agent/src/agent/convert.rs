@@ -60,10 +60,8 @@ fn exited(exit: &Exit) -> wire::Exited {
 pub(super) fn order(wire: wire::Order) -> Option<(ReplicaId, Fence, Order)> {
     let reference = wire.replica?;
     let id = ReplicaId { job: JobId(reference.job), rank: Rank(reference.rank) };
-    let fence = Fence {
-        attempt: Attempt(reference.attempt),
-        generation: Generation(reference.generation),
-    };
+    let fence =
+        Fence { attempt: Attempt(reference.attempt), generation: Generation(reference.generation) };
     let order = match wire.what? {
         wire::order::What::Prepare(prepare) => {
             match serde_json::from_slice::<LaunchSpec>(&prepare.launch_spec) {

@@ -221,8 +221,9 @@ impl Agent {
     }
 
     async fn obey(&mut self, orders: wire::Orders) {
-        let actions =
-            self.replicas.ordered(orders.full, orders.orders.into_iter().filter_map(convert::order));
+        let actions = self
+            .replicas
+            .ordered(orders.full, orders.orders.into_iter().filter_map(convert::order));
         let reports = self.perform(actions);
         self.report(reports).await;
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use muster_environments::{
-    BuildContext, Environment, EnvironmentStore, Error as BuildError, Gpu, ImageMap, MapError, Phase,
-    Target, Wishes,
+    BuildContext, Environment, EnvironmentStore, Error as BuildError, Gpu, ImageMap, MapError,
+    Phase, Target, Wishes,
 };
 use thiserror::Error;
 
@@ -92,7 +92,8 @@ impl Images for MappedImages {
                     }
                 };
                 let built = self.store.ensure(&spec, &context, &mut tell).map_err(|error| {
-                    let why = format!("the environment of image {image} could not be built: {error}");
+                    let why =
+                        format!("the environment of image {image} could not be built: {error}");
                     ImageError { why, permanent: !error.is_transient() }
                 })?;
                 if warning.is_none() {

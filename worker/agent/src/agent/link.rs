@@ -121,12 +121,10 @@ impl Link {
         events: &mpsc::Sender<LinkEvent>,
     ) -> Result<(), Ended> {
         let (outbound, stream) = mpsc::channel(OUTBOUND);
-        let first =
-            wire::AgentMessage { body: Some(wire::agent_message::Body::Hello(hello())) };
+        let first = wire::AgentMessage { body: Some(wire::agent_message::Body::Hello(hello())) };
         outbound.try_send(first).map_err(|_| Ended::Agent)?;
         let refused = |status| Ended::Coordinator { status, opened: false };
-        let response =
-            self.client().session(ReceiverStream::new(stream)).await.map_err(refused)?;
+        let response = self.client().session(ReceiverStream::new(stream)).await.map_err(refused)?;
         let mut inbound = response.into_inner();
         info!("session with the coordinator opened");
         tell(events, LinkEvent::Up(outbound)).await?;
@@ -168,7 +166,9 @@ fn explain(status: &Status) -> String {
         source = error.source();
     }
     match deepest {
-        Some(deepest) if status.message() == "transport error" || status.message().is_empty() => deepest,
+        Some(deepest) if status.message() == "transport error" || status.message().is_empty() => {
+            deepest
+        }
         _ => status.message().to_owned(),
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Role {
 /// A process that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ended {
+    /// Its pid, which names its process group as long as that has members.
+    pub(super) pid: Pid,
     pub(super) role: Role,
     /// Its container.
     pub(super) container: usize,
@@ -60,7 +62,7 @@ impl Children {
                 Ok(Some((pid, status))) => {
                     let known = self.started.remove(&pid.as_raw_pid());
                     if let (Some((role, container)), Some(status)) = (known, ending(status)) {
-                        ended.push(Ended { role, container, status });
+                        ended.push(Ended { pid, role, container, status });
                     }
                 }
                 Ok(None) => return (ended, false),

@@ -83,7 +83,7 @@ pub(super) fn spawn(start: &Start<'_>) -> Result<Started, Failed> {
     let (stdout, stdout_write) = io::pipe().map_err(fork)?;
     let (stderr, stderr_write) = io::pipe().map_err(fork)?;
     let (failed, failed_write) = io::pipe().map_err(fork)?;
-    let child = Child {
+    let mut child = Child {
         parent: rustix::process::getpid().as_raw_pid(),
         standard: [nothing.as_raw_fd(), stdout_write.as_raw_fd(), stderr_write.as_raw_fd()],
         join: files.iter().map(|file| file.as_raw_fd()).collect(),
@@ -91,14 +91,20 @@ pub(super) fn spawn(start: &Start<'_>) -> Result<Started, Failed> {
         failed: failed_write.as_raw_fd(),
         program,
     };
-    // SAFETY: in the child, `run` makes system calls on memory and descriptors that were prepared above and
-    // never returns; it allocates nothing and takes no lock, which another thread may have held.
-    let forked = unsafe {
-        match fork_into(group.as_ref().map(|group| group.as_raw_fd())) {
-            Ok(0) => child.run(),
-            other => other,
-        }
+    let mut forked = child.fork(group.as_ref());
+    let cannot_make_in_group = |error: &io::Error| {
+        let errno = error.raw_os_error().unwrap_or_default();
+        [libc::ENOSYS, libc::EINVAL, libc::E2BIG, libc::EPERM].contains(&errno)
     };
+    let late;
+    if let (Some(unified), Err(error)) = (&start.join.unified, &forked)
+        && cannot_make_in_group(error)
+    {
+        // Before Linux 5.7, or where a sandbox forbids the call: it joins as it would a group of v1.
+        late = File::options().write(true).open(unified.join("cgroup.procs")).map_err(join)?;
+        child.join.push(late.as_raw_fd());
+        forked = child.fork(None);
+    }
     drop((stdout_write, stderr_write, failed_write));
     let pid = forked.map_err(fork)?;
     let pid = Pid::from_raw(pid).expect("a child has a positive pid");
@@ -228,6 +234,18 @@ struct Child {
 }
 
 impl Child {
+    /// Forks; the child, and only the child, goes on with [`Self::run`].
+    fn fork(&self, group: Option<&File>) -> io::Result<i32> {
+        // SAFETY: in the child, `run` makes system calls on memory and descriptors that were prepared before and
+        // never returns; it allocates nothing and takes no lock, which another thread may have held.
+        unsafe {
+            match fork_into(group.map(|group| group.as_raw_fd())) {
+                Ok(0) => self.run(),
+                other => other,
+            }
+        }
+    }
+
     /// Becomes the program, or says why not and ends.
     fn run(&self) -> ! {
         let step = self.prepare().err().unwrap_or_else(|| self.execute());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use muster_model::{Exit, ExitStatus, LaunchSpec, Millis};
+use muster_model::{Exit, ExitStatus, LaunchSpec, Millis, Volume, VolumeMount, VolumeSource};
 use rustix::process::Signal;
 
 use crate::lab::{Key, Lab, is_alive, key, kill};
@@ -67,6 +67,22 @@ fn program(ending: Ending) -> String {
         Ending::Stopped => "sleep 1000".to_owned(),
     };
     format!("(setsid sh -c 'exec sleep 1000' &); sleep 1000 & {rest}")
+}
+
+/// Gives a replica an init container that leaves a daemon behind and, where that is possible, a volume.
+fn furnish(spec: &mut LaunchSpec) {
+    let pod = &mut spec.role.pod;
+    pod.init_containers.push(script("init", "(setsid sh -c 'exec sleep 1000' &); sleep 0.005"));
+    if traces::is_root() {
+        let source = VolumeSource::EmptyDir { memory: true, size_limit: None };
+        pod.volumes.push(Volume { name: "v".into(), source });
+        pod.containers[0].mounts.push(VolumeMount {
+            volume: "v".into(),
+            path: "/no-such-root/v".into(),
+            sub_path: String::new(),
+            read_only: false,
+        });
+    }
 }
 
 /// What a replica's agents have told, all of them together.
@@ -240,6 +256,10 @@ fn check(round: &Round, exit: &Exit, hit: bool) {
         _ if !hit => natural,
         // Whoever was hit may have been any process of the replica, and the main one survives the others.
         // A process dies a moment after the signal; the order to stop may come between the two.
+        // In an init container it is a failed start.
+        Victim::Rank if matches!(exit.status, ExitStatus::StartFailed { .. }) => {
+            !round.spec.role.pod.init_containers.is_empty()
+        }
         Victim::Rank => {
             let may_be_stopped = round.ending == Ending::Stopped;
             natural
@@ -274,9 +294,13 @@ fn whatever_is_killed_whenever_nothing_is_left_and_the_end_is_right() {
                 _ => Victim::AgentAndShim,
             };
             let rank = u32::try_from(number).expect("rounds are few");
-            let spec = at_rank(replica(&lab.job, script("main", &program(ending))), rank);
-            // From before anything is there to after the end.
-            let after = Duration::from_micros(dice.below(60_000));
+            let mut spec = at_rank(replica(&lab.job, script("main", &program(ending))), rank);
+            if dice.below(3) == 0 {
+                furnish(&mut spec);
+            }
+            // From before anything is there to after the end; half of them while it is being prepared.
+            let span = if dice.below(2) == 0 { 8_000 } else { 60_000 };
+            let after = Duration::from_micros(dice.below(span));
             let log =
                 vec![format!("round {number}, seed {seed}, cgroups {cgroups}, after {after:?}")];
             let mut round = Round { spec, victim, ending, after, log };

@@ -39,6 +39,7 @@ impl Lab {
                 gpus: Vec::new(),
                 log_limit: 64 << 20,
                 cgroups: true,
+                stop_patience: 60_000,
             },
             job: crate::replica::fresh_uid(),
             _folder: folder,

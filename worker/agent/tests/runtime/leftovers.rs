@@ -173,3 +173,38 @@ async fn a_shim_that_was_killed_while_no_agent_was_there_is_found_lost() {
     node.remove(&ready);
     node.finish(&lab).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_hangs_is_killed_when_its_replica_does_not_stop() {
+    let mut lab = Lab::new();
+    lab.options.stop_patience = 300;
+    let mut node = lab.open().await;
+    let spec = replica(&lab.job, script("main", "sleep 1000 & sleep 1000"));
+    node.start(&spec).await;
+    let shim = node.shim(&spec);
+    kill(shim, Signal::STOP);
+    node.stop(&spec, 100);
+    assert_eq!(node.exit(&spec).await.status, ExitStatus::Lost);
+    assert!(!is_alive(shim));
+    assert_eq!(traces::processes(&lab.job), Vec::<i32>::new());
+    node.finish(&lab).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_init_container_leaves_behind_ends_with_it() {
+    for cgroups in [true, false] {
+        let mut lab = Lab::new();
+        lab.options.cgroups = cgroups;
+        let mut node = lab.open().await;
+        let left = lab.path("left");
+        let mut spec = replica(&lab.job, script("main", "sleep 1000"));
+        let text = format!("sleep 1000 & echo $! > {}", left.display());
+        spec.role.pod.init_containers.push(script("init", &text));
+        node.start(&spec).await;
+        let left = pid_in(&left).await;
+        until("it to die", || !is_alive(left)).await;
+        node.stop(&spec, 0);
+        node.exit(&spec).await;
+        node.finish(&lab).await;
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use muster_agent::machine::CgroupOptions;
 use muster_agent::runtime::{Config, ExecutionEnvironment, ImageError, Images, ShimCommand};
@@ -17,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) gpus: Vec<u32>,
     pub(crate) log_limit: u64,
     pub(crate) cgroups: bool,
+    /// In milliseconds.
+    pub(crate) stop_patience: u64,
 }
 
 impl Options {
@@ -36,6 +39,7 @@ impl Options {
             gpus: self.gpus.clone(),
             log_limit: self.log_limit,
             cgroups: CgroupOptions { disabled: !self.cgroups, parent: None },
+            stop_patience: Duration::from_millis(self.stop_patience),
         }
     }
 }

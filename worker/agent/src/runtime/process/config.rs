@@ -1,6 +1,7 @@
 //! What a process runtime needs to know.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use muster_agent_core::launch::{NodeFacts, host_variables, portable_variables};
 
@@ -8,6 +9,8 @@ use crate::machine::{CgroupOptions, Machine};
 
 /// The size at which a log file is full, in bytes.
 const LOG_LIMIT: u64 = 64 << 20;
+
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a process runtime needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,9 @@ pub struct Config {
     pub log_limit: u64,
     /// Where control groups are made.
     pub cgroups: CgroupOptions,
+    /// How long after the end of a grace period a shim may take to end its replica. One that takes longer hangs, and
+    /// is killed with all that it holds.
+    pub stop_patience: Duration,
 }
 
 /// A command line to which a replica's directory is added.
@@ -73,6 +79,7 @@ impl Config {
             gpus,
             log_limit: LOG_LIMIT,
             cgroups: CgroupOptions::default(),
+            stop_patience: STOP_PATIENCE,
         }
     }
 }

@@ -183,6 +183,10 @@ impl Replica {
                 reap(held.child).await;
                 return exit;
             }
+            if self.is_overdue() {
+                warn!(replica = %self.key.0, fence = %self.key.1, "a shim does not stop its replica");
+                break;
+            }
             // It hung up without a last word: it was killed, or it dropped this connection only.
             match connect(&self.path).and_then(ShimLink::new) {
                 Ok(again) => link = again,
@@ -204,12 +208,19 @@ impl Replica {
         swept.exit
     }
 
+    /// Whether the replica should have ended long ago.
+    fn is_overdue(&self) -> bool {
+        let patience = self.shared.config.stop_patience;
+        self.orders.borrow().stop.is_some_and(|until| Instant::now() >= until + patience)
+    }
+
     fn written(&self) -> Option<Exit> {
         let record = record::read::<ExitRecord>(&self.path, EXIT).ok().flatten();
         record.map(|record| record.exit)
     }
 
-    /// One connection's conversation. `None` when the shim has hung up before it told the end.
+    /// One connection's conversation. `None` when the shim has hung up before it told the end, or does not
+    /// end the replica although its time is over.
     async fn converse(&mut self, held: &mut Held, link: &mut ShimLink) -> Option<Exit> {
         let mut started = false;
         let mut stopped: Option<Instant> = None;
@@ -235,6 +246,9 @@ impl Replica {
                     None => continue,
                 },
                 changed = self.orders.changed() => changed.ok()?,
+                () = reached(stopped.map(|until| until + self.shared.config.stop_patience)) => {
+                    return None;
+                }
             }
         }
     }
@@ -276,6 +290,14 @@ impl Replica {
             warn!(directory = %self.path.display(), %error, "cannot remove what a replica left behind");
         }
         self.shared.replicas().remove(&self.key);
+    }
+}
+
+/// Waits for a moment, or for ever.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

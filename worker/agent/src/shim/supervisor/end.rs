@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use muster_model::{Exit, ExitStatus, Millis};
+use rustix::process::{Signal, kill_process_group};
 
 use super::super::children::{Ended, Role};
 use super::super::failure::Failure;
@@ -38,6 +39,9 @@ impl Supervisor {
         if !matches!(self.phase, Phase::Preparing { .. }) {
             return;
         }
+        // What it left behind ends with it, as far as it can be told from the other containers'.
+        let _ = kill_process_group(ended.pid, Signal::KILL);
+        self.launch.groups.kill_container(ended.container);
         if ended.status.is_success() {
             return self.next_init();
         }

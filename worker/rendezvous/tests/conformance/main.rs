@@ -1,0 +1,5 @@
+//! The store against raw sockets: they pin every edge of the protocol.
+
+mod client;
+mod opening;
+mod operations;
