@@ -4,13 +4,7 @@
 //! the coordinator and the agent translate.
 
 /// Version 1 of the protocol.
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::pedantic,
-    unreachable_pub,
-    reason = "generated code"
-)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("muster.v1");
 }

@@ -1,1 +1,16 @@
-//! L4: whole-system tests with real processes.
+//! L4: the harness of the whole-system tests: the real binary, real processes, real kills.
+//!
+//! A test owns a data directory and everything that runs on it. When it ends, well or badly, all of
+//! that is stopped, and it is an error when a process of a replica is left.
+
+mod binary;
+mod daemon;
+mod manifest;
+mod orphans;
+mod wait;
+
+pub use binary::{Outcome, muster, muster_binary};
+pub use daemon::{Daemon, Place, Role};
+pub use manifest::{Job, ddp_script};
+pub use orphans::replica_processes;
+pub use wait::{until, until_within};

@@ -125,7 +125,7 @@ mod tests {
         let model = package("model", "L0: words", &["serde"]);
         let good = package("state", "L1: brain", &["model", "serde"]);
         assert_eq!(findings(&[model.clone(), good]), 0);
-        assert_eq!(findings(&[model.clone(), package("state", "L1: brain", &["tokio"])]), 1);
+        assert_eq!(findings(&[model, package("state", "L1: brain", &["tokio"])]), 1);
         assert_eq!(findings(&[package("a", "L1: a", &["b"]), package("b", "L1: b", &[])]), 1);
         assert_eq!(findings(&[package("a", "L0: a", &["b"]), package("b", "L2: b", &[])]), 1);
         assert_eq!(findings(&[package("a", "no layer", &[])]), 1);

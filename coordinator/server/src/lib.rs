@@ -1,1 +1,23 @@
-//! L2: the coordinator daemon, tonic and axum around the brain.
+//! L2: the coordinator daemon.
+//!
+//! tonic and axum around the brain: front doors, agents' sessions, the planner's pump and the thread that
+//! owns state, consensus and disk. See `docs/architecture.md`.
+
+mod brain;
+mod clock;
+mod config;
+mod coordinator;
+mod grpc;
+mod http;
+mod hub;
+mod idle;
+mod logs;
+mod metrics;
+mod objects;
+mod planner;
+mod sessions;
+mod token;
+
+pub use config::{Config, Error as ConfigError, GRPC_PORT, HTTP_PORT};
+pub use coordinator::{Addresses, Coordinator, Error, Started};
+pub use token::token_path;

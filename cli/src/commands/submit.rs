@@ -1,0 +1,58 @@
+//! Sending manifests.
+
+use muster_client::{Client, api};
+
+use crate::exit::Failure;
+use crate::files::Manifest;
+use crate::output::say;
+
+/// How manifests are sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How {
+    pub(crate) create_only: bool,
+    pub(crate) dry_run: bool,
+}
+
+/// Sends a manifest.
+pub(crate) async fn submit(
+    client: &Client,
+    (manifest, namespace): (&Manifest, &str),
+    how: How,
+) -> Result<api::ApplyReply, Failure> {
+    let request = api::ApplyRequest {
+        manifest: manifest.bytes.clone(),
+        namespace: namespace.to_owned(),
+        create_only: how.create_only,
+        dry_run: how.dry_run,
+        submit_dir: manifest.directory.to_string_lossy().into_owned(),
+        ..api::ApplyRequest::default()
+    };
+    Ok(client.apply(request).await?)
+}
+
+/// Shows warnings.
+pub(crate) fn show_warnings(applied: &api::Applied) {
+    let name = applied.r#ref.as_ref().map_or("", |r| &*r.name);
+    for warning in &applied.warnings {
+        say(format!("warning: {name}: {warning}"));
+    }
+}
+
+/// A failure that tells all refusals at once.
+pub(crate) fn refused(manifest: &Manifest, refused: &[api::Refused]) -> Failure {
+    let code = refused.first().map_or("M1001", |first| &*first.code);
+    let one = refused.len() == 1;
+    let mut text = String::new();
+    for refusal in refused {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let code = if one { String::new() } else { format!("[{}] ", refusal.code) };
+        text.push_str(&format!(
+            "{code}{}, {}: {}",
+            manifest.name, refusal.document, refusal.message
+        ));
+    }
+    text.push_str("\nnothing was applied");
+    Failure::refused(code, text)
+}

@@ -1,0 +1,146 @@
+//! `muster up`: a coordinator and an agent in one process.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use muster_agent::agent::Agent;
+use muster_coordinator::Coordinator;
+use muster_service::{Readiness, Signals, Stopped, Supervisor};
+use tracing::{error, info};
+
+use super::coordinator::{config, failed, start_logging};
+use super::node_options::{Home, agent_config};
+use crate::args::{Global, Up};
+use crate::connect::data_dir;
+use crate::daemon::{self, DirectoryLock, Endpoint};
+use crate::exit::Failure;
+use crate::output::say;
+
+/// How long an orderly stop may take.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub(super) fn run(global: &Global, args: &Up) -> Result<ExitCode, Failure> {
+    let data = data_dir(global)?;
+    if args.detach {
+        return detach(global, &data, args);
+    }
+    if args.background {
+        daemon::leave_session();
+    }
+    daemon::make_private(&data)
+        .map_err(|error| Failure::unreachable("M4002", format!("{}: {error}", data.display())))?;
+    let Some(lock) = DirectoryLock::take(&data)? else {
+        return already_running(&data, args);
+    };
+    start_logging(global);
+    daemon_runtime()?.block_on(async {
+        let signals = Signals::listen()?;
+        let supervisor = Supervisor::new();
+        let readiness = Readiness::default();
+        let coordinator =
+            Coordinator::bind(config(data.clone(), &args.doors)).await.map_err(|e| failed(&e))?;
+        let addresses = coordinator.addresses()?;
+        let started = coordinator.start(supervisor.tasks(), &readiness).map_err(|e| failed(&e))?;
+        let grpc = format!("http://{}", addresses.grpc);
+        let home = Home {
+            coordinator: grpc.clone(),
+            token: addresses.token,
+            address: Some(addresses.grpc.ip()),
+        };
+        let agent_config = agent_config(&data, &args.node, home)?;
+        let agent = Agent::open(agent_config, supervisor.tasks().clone())
+            .await
+            .map_err(|error| super::agent::failed(&error))?;
+        supervisor.tasks().spawn(super::agent::AGENT, async move {
+            agent.run().await.map(|never| match never {})
+        });
+        let http = format!("http://{}", addresses.http);
+        let endpoint = Endpoint { pid: std::process::id(), grpc, http };
+        endpoint.publish(&data)?;
+        if args.background {
+            daemon::say_ready()?;
+        } else {
+            announce(&endpoint, &data);
+        }
+        let result = supervise(supervisor, signals, started.idle(args.exit_when_idle)).await;
+        Endpoint::withdraw(&data);
+        drop(lock);
+        result
+    })
+}
+
+fn announce(endpoint: &Endpoint, data: &std::path::Path) {
+    say(format!("muster is up (pid {}): coordinator and agent on this machine", endpoint.pid));
+    say(format!("  data     {}", data.display()));
+    say(format!("  gRPC     {}", endpoint.grpc));
+    say(format!("  HTTP     {}/healthz /readyz /metrics", endpoint.http));
+    say("  next     muster run FILE, or Ctrl-C to stop (running jobs go on at the next start)");
+}
+
+fn already_running(data: &std::path::Path, args: &Up) -> Result<ExitCode, Failure> {
+    let Some(endpoint) = Endpoint::of_running(data) else {
+        let message = format!("another muster is just starting or stopping on {}", data.display());
+        return Err(Failure::unreachable("M5003", message));
+    };
+    if args.background {
+        daemon::say_ready()?;
+    } else {
+        say(format!("muster is up already (pid {}), gRPC {}", endpoint.pid, endpoint.grpc));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn detach(global: &Global, data: &std::path::Path, args: &Up) -> Result<ExitCode, Failure> {
+    if Endpoint::of_running(data).is_some() {
+        return already_running(data, args);
+    }
+    // The same command line without the flag that asked for it.
+    let own = std::env::args().skip(1);
+    let arguments: Vec<String> = own
+        .skip_while(|argument| argument != "up")
+        .skip(1)
+        .filter(|argument| argument != "--detach" && argument != "-d")
+        .collect();
+    let endpoint = daemon::background(global, data, &arguments)?;
+    announce(&endpoint, data);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runtime of a daemon. Two workers: one for connections, and one for whatever holds the other up.
+pub(super) fn daemon_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// Waits for a signal or for a task that must not end, then stops in order. A second signal ends it
+/// at once.
+pub(super) async fn supervise(
+    mut supervisor: Supervisor,
+    mut signals: Signals,
+    idle: impl Future<Output = ()>,
+) -> Result<ExitCode, Failure> {
+    let stopped = tokio::select! {
+        () = idle => {
+            info!("stopping: nobody needs this daemon any more");
+            Stopped::Asked
+        }
+        signal = signals.next() => {
+            info!(signal, "stopping");
+            Stopped::Asked
+        }
+        failed = supervisor.failed() => failed,
+    };
+    tokio::select! {
+        _ = supervisor.stop(GRACE) => {}
+        signal = signals.next() => {
+            info!(signal, "stopping at once");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    match stopped {
+        Stopped::Asked => Ok(ExitCode::SUCCESS),
+        Stopped::TaskEnded { .. } => {
+            error!("{stopped}");
+            Err(Failure::unreachable("M5008", format!("the daemon cannot go on: {stopped}")))
+        }
+    }
+}

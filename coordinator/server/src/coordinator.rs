@@ -1,0 +1,258 @@
+//! A coordinator: sockets bound first, state recovered, then everything started under a supervisor.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_model::Uid;
+use muster_proto::v1::agents_server::AgentsServer;
+use muster_proto::v1::muster_server::MusterServer;
+use muster_service::{OnEnd, OnStop, Readiness, TaskKind, Tasks};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use crate::brain::{self, Brain, BrainConfig, Fatal, OpenBrain};
+use crate::clock::Clock;
+use crate::config::{Config, Error as ConfigError};
+use crate::grpc::{Api, ApiContext, BearerAuth};
+use crate::http::{HttpContext, router};
+use crate::hub::Hub;
+use crate::idle::{self, Activity};
+use crate::logs::LogRelay;
+use crate::metrics::Metrics;
+use crate::planner::{self, Waits};
+use crate::sessions::{AgentService, Details, Leases, SessionContext};
+use crate::token;
+
+const BRAIN: TaskKind =
+    TaskKind { name: "brain", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
+const GRPC: TaskKind = TaskKind { name: "grpc", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
+const HTTP: TaskKind = TaskKind { name: "http", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
+const PLANNER: TaskKind =
+    TaskKind { name: "planner", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
+const LEASES: TaskKind =
+    TaskKind { name: "leases", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
+
+/// Streams of one connection that may be open at a time.
+const STREAMS: u32 = 1024;
+
+/// Why a coordinator cannot start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}: {source}{}", advice(.source, .flag))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The data directory.
+    #[error("the data directory {path}: {source}")]
+    Data {
+        /// The directory.
+        path: String,
+        /// Why it cannot be used.
+        source: std::io::Error,
+    },
+    /// What is stored.
+    #[error("{0}")]
+    Store(String),
+}
+
+fn advice(error: &std::io::Error, flag: &str) -> String {
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        format!(
+            ". Something else listens there, perhaps another coordinator; stop it, or choose \
+             another port with {flag} 127.0.0.1:PORT"
+        )
+    } else {
+        String::new()
+    }
+}
+
+/// A coordinator whose sockets are bound and whose state is recovered.
+pub struct Coordinator {
+    config: Config,
+    grpc: TcpListener,
+    http: TcpListener,
+    token: String,
+}
+
+/// A coordinator that has been started.
+pub struct Started {
+    brain: Brain,
+    hub: Arc<Hub>,
+    activity: Activity,
+}
+
+impl Started {
+    /// Waits until nobody has needed the coordinator for `span`: no request came, nobody watched, and every
+    /// job had ended. Never ends when there is no span.
+    pub async fn idle(self, span: Option<Duration>) {
+        match span {
+            Some(span) => idle::idle(span, self.brain, (self.hub, self.activity)).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What others need to reach a coordinator.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// The gRPC door.
+    pub grpc: SocketAddr,
+    /// The HTTP door.
+    pub http: SocketAddr,
+    /// The token that opens the gRPC door.
+    pub token: String,
+}
+
+impl Coordinator {
+    /// Checks the configuration, makes the data directory and binds the sockets.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        config.validate()?;
+        let grpc = listen(config.grpc, "--listen").await?;
+        let http = listen(config.http, "--http-listen").await?;
+        let data = |source| Error::Data { path: config.data.display().to_string(), source };
+        make_private(&config.data).map_err(data)?;
+        let token = token::load_or_create(&config.data).map_err(data)?;
+        Ok(Self { config, grpc, http, token })
+    }
+
+    /// Where it can be reached.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            grpc: self.grpc.local_addr()?,
+            http: self.http.local_addr()?,
+            token: self.token.clone(),
+        })
+    }
+
+    /// Recovers the state and starts everything. Ready once `readiness` says so.
+    ///
+    /// # Errors
+    /// When the state cannot be recovered.
+    pub fn start(self, tasks: &Tasks, readiness: &Readiness) -> Result<Started, Error> {
+        let hub = Arc::new(Hub::default());
+        let metrics = Metrics::new();
+        let config = BrainConfig { data: self.config.data.join("coordinator") };
+        let stop = tasks.token().child_token();
+        let OpenBrain { brain, cluster, ended } =
+            brain::open(&config, (Arc::clone(&hub), metrics.clone()), (stop, readiness.latch()))
+                .map_err(|error| Error::Store(error.to_string()))?;
+        tasks.spawn(BRAIN, async move {
+            // The sender is dropped without a word only if the thread panicked.
+            ended.await.unwrap_or(Err(Fatal::Panicked))
+        });
+        let waits = Arc::new(Waits::default());
+        let details = Arc::new(Details::default());
+        let leases = Arc::new(Leases::new(self.config.lease));
+        let logs = Arc::new(LogRelay::new(Arc::clone(&hub)));
+        tasks.spawn(
+            PLANNER,
+            stopping(planner::run(brain.clone(), Arc::clone(&hub), Arc::clone(&waits), Clock)),
+        );
+        let (reaper, asked) = (Arc::clone(&leases), brain.clone());
+        tasks.spawn(LEASES, async move { stopping(reaper.run(&asked)).await });
+        let api = ApiContext {
+            brain: brain.clone(),
+            hub: Arc::clone(&hub),
+            waits,
+            details: Arc::clone(&details),
+            logs: Arc::clone(&logs),
+            tasks: tasks.clone(),
+            cluster: cluster.clone(),
+        };
+        let sessions = SessionContext {
+            brain: brain.clone(),
+            hub: Arc::clone(&hub),
+            leases,
+            details,
+            logs: Arc::clone(&logs),
+            tasks: tasks.clone(),
+            cluster: Uid(cluster),
+        };
+        let activity = Activity::new();
+        let started = Started { brain, hub: Arc::clone(&hub), activity };
+        let brain = started.brain.clone();
+        let http = HttpContext { readiness: readiness.clone(), metrics, brain, hub, logs };
+        self.serve((api, sessions, http), &started, tasks);
+        Ok(started)
+    }
+
+    fn serve(
+        self,
+        (api, sessions, http): (ApiContext, SessionContext, HttpContext),
+        started: &Started,
+        tasks: &Tasks,
+    ) {
+        let auth = BearerAuth::new(&self.token, started.activity.clone());
+        let brain = started.brain.clone();
+        let limit = muster_proto::MAX_MESSAGE_BYTES;
+        let api = MusterServer::new(Api::new(api))
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limit);
+        let agents =
+            AgentsServer::new(AgentService::new(sessions)).max_decoding_message_size(limit);
+        let server = Server::builder()
+            .tcp_nodelay(true)
+            .max_concurrent_streams(STREAMS)
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .layer(tonic::service::InterceptorLayer::new(auth))
+            .add_service(api)
+            .add_service(agents);
+        let stop = tasks.token().clone();
+        tasks.spawn(GRPC, async move {
+            // Whoever connects early waits in the backlog until there is somebody to answer.
+            if brain.leads().await.is_err() {
+                return Ok(());
+            }
+            let incoming = TcpListenerStream::new(self.grpc);
+            server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
+        });
+        let stop = tasks.token().clone();
+        tasks.spawn(HTTP, async move {
+            let served = axum::serve(self.http, router(http));
+            served.with_graceful_shutdown(stop.cancelled_owned()).await
+        });
+    }
+}
+
+/// An end that comes with the brain's own is none of its own.
+async fn stopping<F>(task: F) -> Result<(), brain::BrainError>
+where
+    F: Future<Output = Result<Infallible, brain::BrainError>>,
+{
+    match task.await {
+        Ok(never) => match never {},
+        Err(brain::BrainError::Stopping) => std::future::pending().await,
+        Err(error) => Err(error),
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| Error::Listen { address, flag, source })
+}
+
+/// Makes a directory that only its owner may enter.
+fn make_private(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

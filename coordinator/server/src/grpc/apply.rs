@@ -1,0 +1,358 @@
+//! Apply: manifests become jobs, all of them or none.
+//!
+//! The manifests are parsed, checked and compared with what exists on a snapshot; what comes out is
+//! one command, so that the brain accepts or refuses it as a whole. A change that somebody else makes between
+//! the snapshot and the decision is noticed by the version that each update names, and the comparison is
+//! made again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_kinds::{
+    AdmitContext, Admitted, Document, Rejection, SUBMIT_DIR, Update, admit, admit_update,
+    parse_documents,
+};
+use muster_model::{FieldError, JobKey, Namespace, Problem, Reason, RequestId, Uid};
+use muster_proto::v1 as wire;
+use muster_proto::v1::applied::Outcome;
+use muster_state::{Accepted, Apply, Body, CreateJob, Index, UpdateJob};
+use serde_json::Value;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use super::status::{status_of, with_code};
+use crate::brain::{Brain, BrainError};
+use crate::objects::job_ref;
+
+/// How often an apply that was overtaken is tried again.
+const ATTEMPTS: usize = 5;
+
+/// A job as it exists.
+#[derive(Debug, Clone)]
+struct Existing {
+    manifest: Value,
+    version: Index,
+    uid: Uid,
+    deleting: bool,
+}
+
+/// One document and what is to be done about it.
+struct Planned {
+    key: JobKey,
+    uid: Uid,
+    outcome: Outcome,
+    warnings: Vec<String>,
+    apply: Option<Apply>,
+}
+
+/// Applies a request's manifests.
+pub(super) async fn apply(
+    brain: &Brain,
+    request: wire::ApplyRequest,
+) -> Result<wire::ApplyReply, Status> {
+    let id = request_id(&request.request_id)?;
+    if let Some(done) = answered_before(brain, id).await? {
+        return Ok(done);
+    }
+    let documents = parse_documents(&request.manifest).map_err(|error| {
+        with_code(Code::InvalidArgument, "M1003", format!("the manifest cannot be read: {error}"))
+    })?;
+    if documents.is_empty() {
+        let message = "the manifest is empty: it has no document with a kind";
+        return Err(with_code(Code::InvalidArgument, "M1003", message));
+    }
+    let context =
+        AdmitContext { namespace: namespace(&request.namespace)?, name_suffix: name_suffix() };
+    for _ in 0..ATTEMPTS {
+        let plan = match plan(brain, &documents, (&request, &context)).await? {
+            Ok(plan) => plan,
+            Err(refused) => return Ok(wire::ApplyReply { applied: Vec::new(), refused }),
+        };
+        if request.dry_run {
+            return Ok(reply(plan));
+        }
+        let applies: Vec<Apply> = plan.iter().filter_map(|planned| planned.apply.clone()).collect();
+        if applies.is_empty() {
+            return Ok(reply(plan));
+        }
+        match brain.submit(id, Body::Apply(applies)).await {
+            Ok(Accepted::Applied(_)) => return Ok(reply(plan)),
+            Ok(_) => return Err(Status::internal("an apply was answered as something else")),
+            Err(BrainError::Rejected(
+                Reason::StalePlan { .. }
+                | Reason::AlreadyExists { .. }
+                | Reason::JobNotFound { .. },
+            )) if !request.create_only => {}
+            Err(error) => return Err(status_of(&error)),
+        }
+    }
+    let message = "the jobs were changed again and again by somebody else; try once more";
+    Err(with_code(Code::Aborted, "M2002", message))
+}
+
+/// The answer to a request that was accepted before and whose answer got lost.
+async fn answered_before(
+    brain: &Brain,
+    id: Option<RequestId>,
+) -> Result<Option<wire::ApplyReply>, Status> {
+    let Some(id) = id else { return Ok(None) };
+    let refs = brain
+        .read(move |state| {
+            let done = state.tables().requests.get(&id)?;
+            let jobs = done.jobs.iter().filter_map(|job| state.job(*job));
+            Some(jobs.map(|job| job_ref(&job.key, &job.uid)).collect::<Vec<_>>())
+        })
+        .await
+        .map_err(|error| status_of(&error))?;
+    let applied = |reference| wire::Applied {
+        r#ref: Some(reference),
+        outcome: Outcome::Created.into(),
+        warnings: Vec::new(),
+    };
+    Ok(refs.map(|refs| wire::ApplyReply {
+        applied: refs.into_iter().map(applied).collect(),
+        refused: Vec::new(),
+    }))
+}
+
+fn reply(plan: Vec<Planned>) -> wire::ApplyReply {
+    let applied = plan.into_iter().map(|planned| wire::Applied {
+        r#ref: Some(job_ref(&planned.key, &planned.uid)),
+        outcome: planned.outcome.into(),
+        warnings: planned.warnings,
+    });
+    wire::ApplyReply { applied: applied.collect(), refused: Vec::new() }
+}
+
+/// A client's request id: 16 bytes, or nothing from a client that does not retry.
+pub(super) fn request_id(bytes: &[u8]) -> Result<Option<RequestId>, Status> {
+    match <[u8; 16]>::try_from(bytes) {
+        Ok(bytes) => Ok(Some(RequestId::from_u128(u128::from_be_bytes(bytes)))),
+        Err(_) if bytes.is_empty() => Ok(None),
+        Err(_) => Err(Status::invalid_argument("request_id must have 16 bytes")),
+    }
+}
+
+/// A namespace that a request names; the default one when it names none.
+pub(super) fn namespace(text: &str) -> Result<Namespace, Status> {
+    if text.is_empty() {
+        return Ok(Namespace::default_namespace());
+    }
+    Namespace::new(text)
+        .map_err(|error| with_code(Code::InvalidArgument, "M1001", format!("namespace: {error}")))
+}
+
+/// Five random letters and digits, as Kubernetes appends to `generateName`.
+fn name_suffix() -> String {
+    const ALPHABET: &[u8; 32] = b"bcdfghjklmnpqrstvwxz2456789aeiou";
+    let random = Uuid::new_v4();
+    random.as_bytes()[..5].iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
+}
+
+async fn plan(
+    brain: &Brain,
+    documents: &[Document],
+    (request, context): (&wire::ApplyRequest, &AdmitContext),
+) -> Result<Result<Vec<Planned>, Vec<wire::Refused>>, Status> {
+    let mut refused = Vec::new();
+    let mut admitted: Vec<(&Document, Admitted)> = Vec::new();
+    let mut seen: BTreeMap<JobKey, String> = BTreeMap::new();
+    for document in documents {
+        let value = with_submit_dir(document.value.clone(), &request.submit_dir);
+        match admit(&value, context) {
+            Ok(job) => {
+                if let Some(first) = seen.insert(job.key.clone(), document.describe()) {
+                    refused.push(twice(document, &job.key, &first));
+                }
+                admitted.push((document, job));
+            }
+            Err(rejection) => refused.push(refusal(document, rejection)),
+        }
+    }
+    let keys: BTreeSet<JobKey> = admitted.iter().map(|(_, job)| job.key.clone()).collect();
+    let existing = existing(brain, keys).await?;
+    let mut plan = Vec::new();
+    for (document, job) in admitted {
+        let planned = match existing.get(&job.key) {
+            None => Ok(create(job)),
+            Some(old) if old.deleting => {
+                let why = Reason::BeingDeleted { job: job.key.clone() };
+                Err(Box::new(reason(document, why, job_ref(&job.key, &old.uid))))
+            }
+            Some(old) if request.create_only => {
+                let why = Reason::AlreadyExists { job: job.key.clone() };
+                Err(Box::new(reason(document, why, job_ref(&job.key, &old.uid))))
+            }
+            Some(old) => update(document, (job, old), context),
+        };
+        match planned {
+            Ok(planned) => plan.push(planned),
+            Err(problem) => refused.push(*problem),
+        }
+    }
+    Ok(if refused.is_empty() { Ok(plan) } else { Err(refused) })
+}
+
+/// Records where the manifest was submitted from, unless it says so itself.
+fn with_submit_dir(mut manifest: Value, submit_dir: &str) -> Value {
+    if submit_dir.is_empty() {
+        return manifest;
+    }
+    let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return manifest;
+    };
+    let annotations =
+        metadata.entry("annotations").or_insert_with(|| Value::Object(Default::default()));
+    if annotations.is_null() {
+        *annotations = Value::Object(Default::default());
+    }
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.entry(SUBMIT_DIR).or_insert_with(|| submit_dir.into());
+    }
+    manifest
+}
+
+async fn existing(
+    brain: &Brain,
+    keys: BTreeSet<JobKey>,
+) -> Result<BTreeMap<JobKey, Existing>, Status> {
+    let found = brain
+        .read(move |state| {
+            let find = |key: JobKey| {
+                let id = state.job_id(&key)?;
+                let job = state.job(id)?;
+                let version = state.tables().jobs.version(&id)?;
+                Some((key, job.manifest.clone(), version, job.uid.clone(), job.deleting.is_some()))
+            };
+            keys.into_iter().filter_map(find).collect::<Vec<_>>()
+        })
+        .await
+        .map_err(|error| status_of(&error))?;
+    let existing = found.into_iter().map(|(key, manifest, version, uid, deleting)| {
+        // Only manifests that parsed are stored.
+        let manifest = serde_json::from_str(&manifest).unwrap_or(Value::Null);
+        (key, Existing { manifest, version, uid, deleting })
+    });
+    Ok(existing.collect())
+}
+
+fn sentences(job: &Admitted) -> Vec<String> {
+    job.warnings.iter().map(ToString::to_string).collect()
+}
+
+fn create(job: Admitted) -> Planned {
+    let uid = Uid(Uuid::new_v4().to_string());
+    let warnings = sentences(&job);
+    let create = CreateJob {
+        key: job.key.clone(),
+        uid: uid.clone(),
+        manifest: job.manifest.to_string(),
+        gang: job.gang,
+        submit_dir: job.submit_dir,
+        external: job.managed_by_other,
+        warnings: warnings.clone(),
+    };
+    Planned {
+        key: job.key,
+        uid,
+        outcome: Outcome::Created,
+        warnings,
+        apply: Some(Apply::Create(Box::new(create))),
+    }
+}
+
+fn update(
+    document: &Document,
+    (job, old): (Admitted, &Existing),
+    context: &AdmitContext,
+) -> Result<Planned, Box<wire::Refused>> {
+    // Applied from another directory, the job keeps the one that it was created from.
+    let mut manifest = job.manifest.clone();
+    let from = old.manifest.pointer("/metadata/annotations/muster.dev~1submit-dir").cloned();
+    let written = document.value.pointer("/metadata/annotations/muster.dev~1submit-dir");
+    if let (Some(from), None) = (from, written)
+        && let Some(annotations) = manifest.pointer_mut("/metadata/annotations")
+    {
+        annotations[SUBMIT_DIR] = from;
+    }
+    let warnings = sentences(&job);
+    let update = admit_update(&old.manifest, &manifest, context)
+        .map_err(|rejection| Box::new(refusal(document, rejection)))?;
+    let planned = |outcome, apply| Planned {
+        key: job.key.clone(),
+        uid: old.uid.clone(),
+        outcome,
+        warnings,
+        apply,
+    };
+    Ok(match update {
+        Update::Unchanged => planned(Outcome::Unchanged, None),
+        Update::Changed { admitted, spec_changed } => {
+            let update = UpdateJob {
+                key: job.key.clone(),
+                based_on: old.version,
+                manifest: admitted.manifest.to_string(),
+                gang: admitted.gang,
+                spec_changed,
+            };
+            planned(Outcome::Configured, Some(Apply::Update(Box::new(update))))
+        }
+    })
+}
+
+fn twice(document: &Document, key: &JobKey, first: &str) -> wire::Refused {
+    wire::Refused {
+        document: document.describe(),
+        code: "M1001".into(),
+        message: format!("{key} stands in {first} already; give one of them another name"),
+        fields: Vec::new(),
+        r#ref: None,
+    }
+}
+
+fn refusal(document: &Document, rejection: Rejection) -> wire::Refused {
+    let code = match &rejection {
+        Rejection::Kind(_) => "M1002",
+        Rejection::Invalid { .. } => "M1001",
+        Rejection::Immutable { .. } => "M1006",
+    };
+    let fields = match &rejection {
+        Rejection::Kind(_) => Vec::new(),
+        Rejection::Invalid { errors, .. } | Rejection::Immutable { errors, .. } => {
+            errors.iter().map(field).collect()
+        }
+    };
+    wire::Refused {
+        document: document.describe(),
+        code: code.into(),
+        message: rejection.to_string(),
+        fields,
+        r#ref: None,
+    }
+}
+
+fn reason(document: &Document, reason: Reason, job: wire::Ref) -> wire::Refused {
+    wire::Refused {
+        document: document.describe(),
+        code: reason.code().to_string(),
+        message: reason.to_string(),
+        fields: Vec::new(),
+        r#ref: Some(job),
+    }
+}
+
+fn field(error: &FieldError) -> wire::FieldProblem {
+    let problem = match error.problem {
+        Problem::Required => "Required",
+        Problem::Invalid { .. } => "Invalid",
+        Problem::WrongType { .. } => "WrongType",
+        Problem::NotSupported { .. } => "NotSupported",
+        Problem::Forbidden => "Forbidden",
+        Problem::Duplicate { .. } => "Duplicate",
+        Problem::TooLong { .. } => "TooLong",
+    };
+    wire::FieldProblem {
+        path: error.path.to_string(),
+        problem: problem.into(),
+        message: error.to_string(),
+    }
+}

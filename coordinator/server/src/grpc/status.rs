@@ -1,0 +1,42 @@
+//! From refusals to gRPC statuses. There is one place for this.
+
+use muster_model::Reason;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use crate::brain::BrainError;
+
+/// The metadata key that carries the stable error code, such as `M1004`.
+const CODE: &str = "muster-code";
+
+/// The status that a client gets.
+pub(crate) fn status_of(error: &BrainError) -> Status {
+    let (grpc, code) = match error {
+        BrainError::Rejected(reason) => (grpc_code(reason), reason.code().0),
+        BrainError::NotLeader { .. } => (Code::Unavailable, "M2001"),
+        BrainError::Overloaded => (Code::ResourceExhausted, "M2005"),
+        BrainError::DiskFull { .. } => (Code::ResourceExhausted, "M4001"),
+        BrainError::Stopping => (Code::Unavailable, "M2006"),
+    };
+    with_code(grpc, code, error.to_string())
+}
+
+/// A status with a stable error code.
+pub(crate) fn with_code(grpc: Code, code: &'static str, message: impl Into<String>) -> Status {
+    let mut status = Status::new(grpc, message);
+    status.metadata_mut().insert(CODE, MetadataValue::from_static(code));
+    status
+}
+
+fn grpc_code(reason: &Reason) -> Code {
+    match reason {
+        Reason::Invalid { .. } => Code::InvalidArgument,
+        Reason::AlreadyExists { .. } | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
+        Reason::JobNotFound { .. } | Reason::NodeNotFound { .. } => Code::NotFound,
+        Reason::StalePlan { .. } => Code::Aborted,
+        Reason::Immutable { .. }
+        | Reason::BeingDeleted { .. }
+        | Reason::Finished { .. }
+        | Reason::NodeInUse { .. } => Code::FailedPrecondition,
+    }
+}

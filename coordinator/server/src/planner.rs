@@ -1,0 +1,83 @@
+//! The planner's pump: runs the pure scheduler on a snapshot whenever something may have become
+//! possible, and proposes what it finds. decide() checks each placement again.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use muster_model::{JobId, Placement, Wait};
+use muster_scheduler::{Plan, Policy, plan};
+use muster_state::{BindGang, Body};
+use tracing::{debug, warn};
+
+use crate::brain::{Brain, BrainError};
+use crate::clock::Clock;
+use crate::hub::Hub;
+
+/// Why each waiting job waits, as of the last round of planning. Known to the leader only; a new
+/// leader finds out anew.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    by_job: Mutex<BTreeMap<JobId, Wait>>,
+}
+
+impl Waits {
+    /// Why a job waits.
+    pub(crate) fn get(&self, job: JobId) -> Option<Wait> {
+        self.by_job.lock().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
+    }
+
+    /// Takes the reasons of a round and answers which jobs' reasons are new or gone.
+    fn replace(&self, new: BTreeMap<JobId, Wait>) -> Vec<JobId> {
+        let mut by_job = self.by_job.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = new
+            .iter()
+            .filter(|(job, wait)| by_job.get(job) != Some(wait))
+            .map(|(job, _)| *job)
+            .chain(by_job.keys().filter(|job| !new.contains_key(job)).copied())
+            .collect();
+        *by_job = new;
+        changed
+    }
+}
+
+/// Plans whenever the hub asks for it, until the brain stops.
+pub(crate) async fn run(
+    brain: Brain,
+    hub: Arc<Hub>,
+    waits: Arc<Waits>,
+    clock: Clock,
+) -> Result<Infallible, BrainError> {
+    let policy = Policy::default();
+    loop {
+        hub.plan_needed().await;
+        match one_round(&brain, &policy, clock).await {
+            Ok(round) => {
+                for job in waits.replace(round.waits) {
+                    hub.job_detail_changed(job);
+                }
+                propose(&brain, round.placements).await;
+            }
+            Err(BrainError::Stopping) => return Err(BrainError::Stopping),
+            // Without a leader there is nothing to plan; the next one asks again.
+            Err(error) => debug!(%error, "planning waits"),
+        }
+    }
+}
+
+async fn one_round(brain: &Brain, policy: &Policy, clock: Clock) -> Result<Plan, BrainError> {
+    let view = brain.read(|state| state.has_waiting().then(|| state.view())).await?;
+    Ok(view.map(|view| plan(&view, policy, clock.now())).unwrap_or_default())
+}
+
+/// Proposes placements. One that is refused was overtaken by something that asked for planning again.
+async fn propose(brain: &Brain, placements: Vec<Placement>) {
+    for placement in placements {
+        let job = placement.job;
+        match brain.submit(None, Body::BindGang(BindGang { placement })).await {
+            Ok(_) => {}
+            Err(BrainError::Rejected(reason)) => debug!(muster.job.id = %job, %reason, "overtaken"),
+            Err(error) => warn!(muster.job.id = %job, %error, "a placement was not committed"),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The sessions' gRPC service.
+//!
+//! A session is one long stream in each direction. The reader takes reports and submits them; it waits for
+//! each batch to be committed before it reads on, which is the backpressure. The writer sends
+//! orders for whatever has changed. When either ends, or nothing is heard for a lease, the session
+//! ends and the node's lease starts to run.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use muster_model::{NodeId, NodeName, Reason, Uid};
+use muster_proto::v1 as wire;
+use muster_proto::v1::agent_message::Body as FromAgent;
+use muster_proto::v1::coordinator_message::Body as ToAgent;
+use muster_service::{OnEnd, OnStop, TaskKind, Tasks};
+use muster_state::{Accepted, Body, ReportReplicas};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, info, info_span, warn};
+
+use super::convert;
+use super::{Details, Leases};
+use crate::brain::{Brain, BrainError};
+use crate::grpc::status_of;
+use crate::hub::{Hub, Inbox, LogOrder, SessionChanges};
+use crate::logs::LogRelay;
+
+/// How many messages to an agent may be on their way before the writer waits.
+const OUTBOUND: usize = 32;
+/// How long an agent may take to say who it is.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+const SESSION: TaskKind =
+    TaskKind { name: "agent-session", on_stop: OnStop::Abort, on_end: OnEnd::Log };
+
+/// What sessions work with.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionContext {
+    pub(crate) brain: Brain,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) details: Arc<Details>,
+    pub(crate) logs: Arc<LogRelay>,
+    pub(crate) tasks: Tasks,
+    /// The cluster's uid: an agent of another cluster is refused.
+    pub(crate) cluster: Uid,
+}
+
+/// The gRPC service that agents connect to.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentService {
+    context: SessionContext,
+    instances: Arc<Mutex<BTreeMap<NodeId, Vec<u8>>>>,
+}
+
+type Outbound = mpsc::Sender<Result<wire::CoordinatorMessage, Status>>;
+
+// === impl AgentService ===
+
+impl AgentService {
+    pub(crate) fn new(context: SessionContext) -> Self {
+        Self { context, instances: Arc::default() }
+    }
+
+    async fn admit(&self, hello: &wire::Hello) -> Result<NodeId, Status> {
+        let ours = env!("CARGO_PKG_VERSION");
+        if hello.protocol != muster_proto::SESSION_PROTOCOL {
+            return Err(Status::failed_precondition(format!(
+                "this coordinator ({ours}) speaks session protocol {}, the agent ({}) speaks {}; \
+                 install the same minor version on both",
+                muster_proto::SESSION_PROTOCOL,
+                hello.version,
+                hello.protocol
+            )));
+        }
+        if !hello.cluster.is_empty() && hello.cluster != self.context.cluster.0 {
+            return Err(Status::failed_precondition(format!(
+                "the agent's data directory belongs to cluster {}, this is cluster {}; start it \
+                 with an empty --data-dir to let it join",
+                hello.cluster, self.context.cluster
+            )));
+        }
+        let name = NodeName::new(hello.node_name.clone())
+            .map_err(|error| Status::invalid_argument(format!("node name: {error}")))?;
+        self.refuse_namesake(hello, &name).await?;
+        let body = Body::RegisterNode(convert::register(hello, name));
+        match self.context.brain.submit(None, body).await {
+            Ok(Accepted::Registered(node)) => Ok(node),
+            Ok(_) => Err(Status::internal("a registration was answered as something else")),
+            Err(error) => Err(status_of(&error)),
+        }
+    }
+
+    /// Another agent that runs under the same name keeps it as long as its session lives.
+    async fn refuse_namesake(&self, hello: &wire::Hello, name: &NodeName) -> Result<(), Status> {
+        let wanted = name.clone();
+        let known = self
+            .context
+            .brain
+            .read(move |state| {
+                let id = state.node_id(wanted.as_str())?;
+                Some((id, state.node(id)?.address.clone()))
+            })
+            .await
+            .map_err(|error| status_of(&error))?;
+        let Some((node, address)) = known else { return Ok(()) };
+        let holder = self.instances().get(&node).cloned();
+        match holder {
+            Some(holder) if holder != hello.instance => {
+                let reason = Reason::NodeNameTaken { node: name.clone(), address };
+                Err(status_of(&BrainError::Rejected(reason)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn instances(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, Vec<u8>>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(
+        self,
+        node: NodeId,
+        (hello, inbound): (wire::Hello, Streaming<wire::AgentMessage>),
+        outbound: Outbound,
+    ) -> Result<(), Status> {
+        let context = &self.context;
+        let inbox = context.hub.attach_session(node);
+        self.instances().insert(node, hello.instance.clone());
+        context.leases.present(node);
+        info!(node.name = %hello.node_name, "agent connected");
+        let ended = tokio::select! {
+            ended = write(context, node, (&hello, &inbox), &outbound) => ended.map(|never| match never {}),
+            ended = read(context, node, inbound) => ended,
+        };
+        context.hub.detach_session(node, &inbox);
+        let mut instances = self.instances();
+        if instances.get(&node) == Some(&hello.instance) {
+            instances.remove(&node);
+            context.leases.absent(node);
+        }
+        drop(instances);
+        info!(node.name = %hello.node_name, "agent disconnected");
+        if let Err(status) = &ended {
+            // The agent reconnects; it should read why in its log.
+            let _ = outbound.try_send(Err(status.clone()));
+        }
+        ended
+    }
+}
+
+#[tonic::async_trait]
+impl wire::agents_server::Agents for AgentService {
+    type SessionStream = ReceiverStream<Result<wire::CoordinatorMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(HELLO_WITHIN, inbound.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
+        let Some(FromAgent::Hello(hello)) = first.and_then(|message| message.body) else {
+            return Err(Status::invalid_argument("a session starts with Hello"));
+        };
+        let node = self.admit(&hello).await?;
+        let (outbound, stream) = mpsc::channel(OUTBOUND);
+        let span = info_span!("session", muster.node.id = %node);
+        let session = self.clone().run(node, (hello, inbound), outbound);
+        self.context.tasks.spawn(SESSION, session.instrument(span));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn send_log(
+        &self,
+        request: Request<Streaming<wire::LogUpload>>,
+    ) -> Result<Response<wire::SendLogReply>, Status> {
+        self.context.logs.receive(request.into_inner()).await?;
+        Ok(Response::new(wire::SendLogReply {}))
+    }
+}
+
+async fn send(outbound: &Outbound, body: ToAgent) -> Result<(), Status> {
+    let message = wire::CoordinatorMessage { body: Some(body) };
+    outbound.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent is gone"))
+}
+
+async fn write(
+    context: &SessionContext,
+    node: NodeId,
+    (hello, inbox): (&wire::Hello, &Arc<Inbox<SessionChanges>>),
+    outbound: &Outbound,
+) -> Result<Infallible, Status> {
+    let welcome = wire::Welcome {
+        lease_ms: u64::try_from(context.leases.span().as_millis()).unwrap_or(u64::MAX),
+        cluster: context.cluster.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    send(outbound, ToAgent::Welcome(welcome)).await?;
+    let logs = hello.log_jobs.clone();
+    let (orders, forgotten) = context
+        .brain
+        .read(move |state| {
+            let gone = |uid: &String| state.job_by_uid(&Uid(uid.clone())).is_none();
+            let forgotten: Vec<String> = logs.into_iter().filter(gone).collect();
+            let orders = state.orders_for(node);
+            (orders.iter().map(convert::order).collect::<Vec<_>>(), forgotten)
+        })
+        .await
+        .map_err(|error| status_of(&error))?;
+    send(outbound, ToAgent::Orders(wire::Orders { full: true, orders })).await?;
+    if !forgotten.is_empty() {
+        send(outbound, ToAgent::ForgetJobs(wire::ForgetJobs { uids: forgotten })).await?;
+    }
+    loop {
+        let changes = inbox.take().await;
+        pass_on(context, changes, outbound).await?;
+    }
+}
+
+async fn pass_on(
+    context: &SessionContext,
+    changes: SessionChanges,
+    outbound: &Outbound,
+) -> Result<(), Status> {
+    let replicas = changes.replicas;
+    if !replicas.is_empty() {
+        let orders = context
+            .brain
+            .read(move |state| {
+                let order = |id| match state.order(id) {
+                    Some((_, ordered)) => convert::order(&ordered),
+                    None => convert::clear(id),
+                };
+                replicas.into_iter().map(order).collect()
+            })
+            .await
+            .map_err(|error| status_of(&error))?;
+        send(outbound, ToAgent::Orders(wire::Orders { full: false, orders })).await?;
+    }
+    if !changes.gone.is_empty() {
+        let uids = changes.gone.into_iter().map(|uid| uid.0).collect();
+        send(outbound, ToAgent::ForgetJobs(wire::ForgetJobs { uids })).await?;
+    }
+    for order in changes.logs {
+        let body = match order {
+            LogOrder::Open(open) => ToAgent::LogOpen(open),
+            LogOrder::Close(stream) => ToAgent::LogClose(wire::LogClose { stream }),
+        };
+        send(outbound, body).await?;
+    }
+    Ok(())
+}
+
+async fn read(
+    context: &SessionContext,
+    node: NodeId,
+    mut inbound: Streaming<wire::AgentMessage>,
+) -> Result<(), Status> {
+    loop {
+        let next = tokio::time::timeout(context.leases.span(), inbound.message()).await;
+        let Ok(next) = next else {
+            return Err(Status::deadline_exceeded("nothing was heard for a whole lease"));
+        };
+        let Some(message) = next? else { return Ok(()) };
+        match message.body {
+            Some(FromAgent::Reports(reports)) => take_reports(context, node, reports).await?,
+            Some(FromAgent::Progress(progress)) => {
+                if let Some((id, fence)) = convert::replica(progress.replica)
+                    && context.details.set(id, fence, &progress.text)
+                {
+                    context.hub.job_detail_changed(id.job);
+                }
+            }
+            Some(FromAgent::Heartbeat(_)) => {}
+            Some(FromAgent::Hello(_)) => {
+                return Err(Status::invalid_argument("Hello is said once"));
+            }
+            None => warn!("the agent sent something this version does not know"),
+        }
+    }
+}
+
+async fn take_reports(
+    context: &SessionContext,
+    node: NodeId,
+    reports: wire::Reports,
+) -> Result<(), Status> {
+    let reports: Vec<_> = reports.reports.into_iter().filter_map(convert::report).collect();
+    for report in &reports {
+        context.details.forget(report.id);
+    }
+    let body = Body::ReportReplicas(ReportReplicas { node, reports });
+    context.brain.submit(None, body).await.map_err(|error| status_of(&error))?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The token that lets clients and agents in: a file in the data directory that only its owner can read.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+/// Where the token of a data directory lies.
+#[must_use]
+pub fn token_path(data: &Path) -> PathBuf {
+    data.join("token")
+}
+
+/// Reads the token, or makes one at the first start.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub(crate) fn load_or_create(data: &Path) -> io::Result<String> {
+    let path = token_path(data);
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+            file.write_all(token.as_bytes())?;
+            file.sync_all()?;
+            Ok(token)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(&path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a token file. One that others can read is closed to them.
+fn read(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others could read the token; it is now closed to them");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
+    let mut token = String::new();
+    file.read_to_string(&mut token)?;
+    let token = token.trim();
+    if token.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is empty; delete it to get a new token", path.display()),
+        ));
+    }
+    Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_made_once_and_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = load_or_create(folder.path()).unwrap();
+        assert!(token.len() >= 64);
+        let path = token_path(folder.path());
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(load_or_create(folder.path()).unwrap(), token);
+        assert_eq!(mode(), 0o600);
+    }
+}

@@ -1,0 +1,7 @@
+//! The whole system with real processes: what a user does, and what goes wrong around it.
+
+mod bad_input;
+mod chaos;
+mod lifecycle;
+mod many;
+mod training;
