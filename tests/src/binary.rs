@@ -6,13 +6,17 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The `muster` binary of this checkout, built when it is first asked for.
+/// The `muster` binary of this checkout, built when it is first asked for, optimised where the caller is.
 pub fn muster_binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "muster", "--message-format", "json"])
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", "muster", "--message-format", "json"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let built = build
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())
             .output()
