@@ -5,6 +5,7 @@
 //! comes round. What subscribers send out they read from the state then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_model::{JobId, JobKey, NodeId, ReplicaId, Uid};
@@ -61,6 +62,7 @@ struct Subscribers {
 pub(crate) struct Hub {
     subscribers: Mutex<Subscribers>,
     plan: Notify,
+    submissions: AtomicU64,
 }
 
 /// A watcher's subscription; dropping it ends it.
@@ -142,6 +144,16 @@ impl Hub {
     /// Waits until planning may find something.
     pub(crate) async fn plan_needed(&self) {
         self.plan.notified().await;
+    }
+
+    /// Counts a submission by a client.
+    pub(crate) fn submitted(&self) {
+        self.submissions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many submissions by clients there were since the start.
+    pub(crate) fn submissions(&self) -> u64 {
+        self.submissions.load(Ordering::Relaxed)
     }
 
     /// Asks for planning.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use muster_model::{JobId, Placement, Wait};
 use muster_scheduler::{Plan, Policy, plan};
@@ -13,6 +14,9 @@ use tracing::{debug, warn};
 use crate::brain::{Brain, BrainError};
 use crate::clock::Clock;
 use crate::hub::Hub;
+
+mod pace;
+use pace::Pace;
 
 /// Why each waiting job waits, as of the last round of planning. Known to the leader only; a new
 /// leader finds out anew.
@@ -49,8 +53,12 @@ pub(crate) async fn run(
     clock: Clock,
 ) -> Result<Infallible, BrainError> {
     let policy = Policy::default();
+    let mut pace = Pace::new(Instant::now());
     loop {
         hub.plan_needed().await;
+        while let Err(wait) = pace.plan_now(Instant::now(), hub.submissions()) {
+            tokio::time::sleep(wait).await;
+        }
         match one_round(&brain, &policy, clock).await {
             Ok(round) => {
                 for job in waits.replace(round.waits) {
@@ -70,11 +78,13 @@ async fn one_round(brain: &Brain, policy: &Policy, clock: Clock) -> Result<Plan,
     Ok(view.map(|view| plan(&view, policy, clock.now())).unwrap_or_default())
 }
 
-/// Proposes placements. One that is refused was overtaken by something that asked for planning again.
+/// Proposes placements, so that many become one entry. One that is refused was overtaken by something that
+/// asked for planning again.
 async fn propose(brain: &Brain, placements: Vec<Placement>) {
-    for placement in placements {
-        let job = placement.job;
-        match brain.submit(None, Body::BindGang(BindGang { placement })).await {
+    let jobs: Vec<JobId> = placements.iter().map(|placement| placement.job).collect();
+    let bodies = placements.into_iter().map(|placement| Body::BindGang(BindGang { placement }));
+    for (job, outcome) in jobs.into_iter().zip(brain.submit_all(bodies).await) {
+        match outcome {
             Ok(_) => {}
             Err(BrainError::Rejected(reason)) => debug!(muster.job.id = %job, %reason, "overtaken"),
             Err(error) => warn!(muster.job.id = %job, %error, "a placement was not committed"),

@@ -88,10 +88,38 @@ impl Brain {
         request: Option<RequestId>,
         body: Body,
     ) -> Result<Accepted, BrainError> {
+        let outcome = self.begin(request, body).await?;
+        outcome.await.unwrap_or(Err(BrainError::Stopping))
+    }
+
+    /// Decides commands that need not wait for each other. Answers in their order, when all are committed.
+    pub(crate) async fn submit_all(
+        &self,
+        bodies: impl IntoIterator<Item = Body>,
+    ) -> Vec<Result<Accepted, BrainError>> {
+        let mut begun = Vec::new();
+        for body in bodies {
+            begun.push(self.begin(None, body).await);
+        }
+        let mut outcomes = Vec::with_capacity(begun.len());
+        for outcome in begun {
+            outcomes.push(match outcome {
+                Ok(outcome) => outcome.await.unwrap_or(Err(BrainError::Stopping)),
+                Err(error) => Err(error),
+            });
+        }
+        outcomes
+    }
+
+    async fn begin(
+        &self,
+        request: Option<RequestId>,
+        body: Body,
+    ) -> Result<oneshot::Receiver<Outcome>, BrainError> {
         let (reply, outcome) = oneshot::channel();
         let input = Input::Command { request, body, reply };
         self.inputs.send(input).await.map_err(|_| BrainError::Stopping)?;
-        outcome.await.unwrap_or(Err(BrainError::Stopping))
+        Ok(outcome)
     }
 
     /// Looks something up in the committed state. The closure runs on the brain's thread: it

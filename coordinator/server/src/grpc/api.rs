@@ -171,6 +171,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::ApplyRequest>,
     ) -> Result<Response<wire::ApplyReply>, Status> {
+        self.context.hub.submitted();
         apply::apply(&self.context.brain, request.into_inner()).await.map(Response::new)
     }
 

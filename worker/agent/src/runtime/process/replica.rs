@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use muster_agent_core::Observation;
 use muster_model::{Exit, ExitStatus, LaunchSpec, Millis};
 use muster_service::{OnEnd, OnStop, TaskKind};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use super::directory::{self, connect};
@@ -24,6 +24,7 @@ use crate::shim::protocol::{Order, Report, Stage};
 use crate::shim::record::{self, EXIT, ExitRecord, LAUNCH, Launch};
 
 const REPLICA: TaskKind = TaskKind { name: "replica", on_stop: OnStop::Abort, on_end: OnEnd::Log };
+const START: TaskKind = TaskKind { name: "start", on_stop: OnStop::Abort, on_end: OnEnd::Log };
 
 /// Where a replica comes from.
 #[derive(Debug)]
@@ -86,14 +87,23 @@ struct Held {
     /// The shim's process, when this agent started it.
     child: Option<Child>,
     told: Option<Observation>,
+    /// Dropped when the shim has said something: then the next one may start.
+    starting: Option<Starting>,
 }
+
+/// A replica's turn to start. Starting costs processor time only, so that more at once than there are cores would
+/// help none of them, and keep everything else on the machine waiting.
+type Starting = oneshot::Sender<Infallible>;
+
+/// A shim that says nothing for so long is no longer waited for by the next.
+const TURN: Duration = Duration::from_secs(1);
 
 impl Replica {
     async fn live(mut self, origin: Origin) {
         let exit = match origin {
             Origin::New(spec) => Some(self.prepare(*spec).await),
             Origin::Live { launch, link, told } => {
-                let held = Held { launch: *launch, child: None, told };
+                let held = Held { launch: *launch, child: None, told, starting: None };
                 Some(self.follow(held, link).await)
             }
             Origin::Ended(_) => None,
@@ -110,15 +120,16 @@ impl Replica {
 
     async fn prepare(&mut self, spec: LaunchSpec) -> Exit {
         let begun = self.begin(spec).await.and_then(|begun| {
-            let Some(begun) = begun else { return Ok(None) };
+            let Some((begun, starting)) = begun else { return Ok(None) };
             let link = ShimLink::new(begun.stream).map_err(|error| {
                 Failure::passing(format!("cannot talk to the replica's shim: {error}"))
             })?;
-            Ok(Some((begun.launch, begun.child, link)))
+            Ok(Some((begun.launch, begun.child, link, starting)))
         });
         match begun {
-            Ok(Some((launch, child, link))) => {
-                let held = Held { launch, child: Some(child), told: None };
+            Ok(Some((launch, child, link, starting))) => {
+                let held =
+                    Held { launch, child: Some(child), told: None, starting: Some(starting) };
                 self.follow(held, link).await
             }
             Ok(None) => Exit { status: ExitStatus::NeverStarted, after_stop: true },
@@ -127,7 +138,7 @@ impl Replica {
     }
 
     /// Starts the shim; `None` when the replica was stopped before there was anything of it.
-    async fn begin(&self, spec: LaunchSpec) -> Result<Option<Begun>, Failure> {
+    async fn begin(&self, spec: LaunchSpec) -> Result<Option<(Begun, Starting)>, Failure> {
         if !directory::is_plain(&directory::name(&spec)) || !directory::is_plain(&spec.short_name) {
             return Err(Failure::permanent(format!(
                 "the job's uid {:?} or the replica's name {:?} cannot be a file name",
@@ -140,9 +151,9 @@ impl Replica {
         let stopped = orders.wait_for(|orders| orders.stop.is_some());
         let made = async {
             let environments = prepare::environments(&self.shared, self.key, pod).await?;
-            Ok::<_, Failure>((environments, self.shared.starts.acquire().await))
+            Ok::<_, Failure>((environments, self.turn().await))
         };
-        let (environments, permit) = tokio::select! {
+        let (environments, starting) = tokio::select! {
             made = made => made?,
             // An environment that is being made is finished all the same, for whoever needs it next.
             _ = stopped => return Ok(None),
@@ -153,13 +164,26 @@ impl Replica {
         let begun = tokio::task::spawn_blocking(move || {
             prepare::begin(&shared, spec, &environments, &gpus)
         });
-        let begun = begun.await;
-        drop(permit);
         begun
+            .await
             .unwrap_or_else(|panic| {
                 Err(Failure::passing(format!("the preparation has failed: {panic}")))
             })
-            .map(Some)
+            .map(|begun| Some((begun, starting)))
+    }
+
+    /// Waits for the replica's turn to start, which lasts until what is returned is dropped, but no longer than
+    /// [`TURN`].
+    async fn turn(&self) -> Starting {
+        let permit = Arc::clone(&self.shared.starts).acquire_owned().await;
+        let (starting, over) = oneshot::channel();
+        self.shared.tasks.spawn(START, async move {
+            // Nothing is ever sent: it ends when the sender is gone, or too late.
+            let _ = tokio::time::timeout(TURN, over).await;
+            drop(permit);
+            Ok::<(), Infallible>(())
+        });
+        starting
     }
 
     async fn tell_shortcoming(&self, spec: &LaunchSpec) {
@@ -254,6 +278,7 @@ impl Replica {
     }
 
     async fn report(&self, report: Report, held: &mut Held) -> Option<Exit> {
+        held.starting = None;
         let stage = match report {
             Report::Notice { text } => {
                 self.shared.tell(self.key, Seen::Notice { text }).await;

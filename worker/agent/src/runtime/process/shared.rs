@@ -30,9 +30,6 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How many shims may be started at once; more only take the cores from each other.
-const STARTS: usize = 8;
-
 const LOG_CLEANER: TaskKind =
     TaskKind { name: "log-cleaner", on_stop: OnStop::Wait, on_end: OnEnd::Log };
 
@@ -78,7 +75,7 @@ pub(super) struct Shared {
     pub(super) images: Arc<dyn Images>,
     pub(super) turns: Turns,
     pub(super) tasks: Tasks,
-    pub(super) starts: Semaphore,
+    pub(super) starts: Arc<Semaphore>,
     devices: Mutex<Devices>,
     replicas: Mutex<BTreeMap<Key, Handle>>,
     /// Jobs that were told that limits are not enforced.
@@ -92,6 +89,11 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("data", &self.data).finish_non_exhaustive()
     }
+}
+
+/// How many shims may be on their way at once.
+fn starts() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
 impl Shared {
@@ -118,7 +120,7 @@ impl Shared {
             images,
             turns: Turns::default(),
             tasks,
-            starts: Semaphore::new(STARTS),
+            starts: Arc::new(Semaphore::new(starts())),
             replicas: Mutex::default(),
             told: Mutex::default(),
             events: events_tx,
