@@ -1,4 +1,4 @@
-//! L4: the harness of the whole-system tests: the real binary, real processes, real kills.
+//! L3: the harness of the whole-system tests: the real binary, real processes, real kills.
 //!
 //! A test owns a data directory and everything that runs on it. When it ends, well or badly, all of
 //! that is stopped, and it is an error when a process of a replica is left.
