@@ -62,6 +62,8 @@ pub enum Variable {
     /// How many threads a process should use: the replica's CPU share divided by its processes,
     /// at least 1.
     Threads,
+    /// The address of the replica's own node, bare. Known before the generation opens.
+    NodeAddress,
 }
 
 impl Template {

@@ -65,6 +65,13 @@ pub(super) fn variables(plan: &EnvPlan<'_>, rendezvous: Plan) -> Vec<EnvTemplate
     }
     let mut all: Vec<EnvTemplate> =
         all.into_iter().map(|(name, value)| injected(name, value)).collect();
+    // torchrun otherwise asks the resolver for its machine's full name (`socket.getfqdn`), which can take
+    // long, and tells the other nodes a name that they may not know. `--local-addr` wins over it.
+    all.push(EnvTemplate {
+        name: "PET_LOCAL_ADDR".to_owned(),
+        value: hole(Variable::NodeAddress),
+        user_wins: true,
+    });
     // The processes of a launcher share the replica's cores, and torchrun divides them itself (into
     // one each) unless it is told otherwise.
     if !is_launcher || plan.nproc.text == "1" {

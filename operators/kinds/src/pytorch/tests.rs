@@ -69,8 +69,25 @@ fn a_script_finds_the_store_on_the_master_port() {
     PET_RDZV_ID=<uid>-g<Generation>
     TORCHELASTIC_USE_AGENT_STORE=True
     TORCHELASTIC_RESTART_COUNT=<RestartCount>
+    PET_LOCAL_ADDR?=<NodeAddress>
     OMP_NUM_THREADS?=<Threads>
     ");
+}
+
+#[test]
+fn torchrun_is_told_its_own_address_unless_the_job_names_another() {
+    for manifest in [torchrun(job()), torchrun(workers()), job()] {
+        assert!(env(&manifest).contains("PET_LOCAL_ADDR?=<NodeAddress>"));
+    }
+    // A variable of the manifest stays, without a word; an option is torchrun's own affair, which lets it win.
+    let own = json!([{"name": "PET_LOCAL_ADDR", "value": "192.0.2.9"}]);
+    let in_env = with(torchrun(job()), &[("C.env", own)]);
+    assert_eq!(warnings(&in_env), Vec::<String>::new());
+    assert_eq!(env(&in_env), env(&torchrun(job())));
+    let command = json!(["torchrun", "--local-addr=192.0.2.9", "train.py"]);
+    let option = with(torchrun(job()), &[("C.command", command)]);
+    assert_eq!(env(&option), env(&torchrun(job())));
+    assert_eq!(warnings(&option), Vec::<String>::new());
 }
 
 #[test]

@@ -194,6 +194,7 @@ fn hole(variable: Variable, inputs: &Inputs<'_>) -> String {
         Variable::Generation => spec.fence.generation.to_string(),
         Variable::JobUid => spec.job_uid.to_string(),
         Variable::Threads => threads(spec, inputs.node.millicores).to_string(),
+        Variable::NodeAddress => inputs.node.address.clone(),
     }
 }
 

@@ -181,6 +181,23 @@ fn an_injected_variable_wins_unless_it_yields() {
 }
 
 #[test]
+fn each_replica_is_told_the_address_of_its_own_node_also_before_the_opening() {
+    let mut local = hole("PET_LOCAL_ADDR", Variable::NodeAddress);
+    local.user_wins = true;
+    let mut case =
+        Case::new().injected(vec![local.clone(), hole("MASTER_ADDR", Variable::LeaderAddress)]);
+    assert_eq!(case.value("PET_LOCAL_ADDR").as_deref(), Some("10.0.0.7"));
+    assert_eq!(case.value("MASTER_ADDR").as_deref(), Some("10.0.0.1"));
+    case.opened = None;
+    assert_eq!(case.value("PET_LOCAL_ADDR").as_deref(), Some("10.0.0.7"));
+    // torch joins the address and the port itself.
+    case.node.address = "fd00::7".into();
+    assert_eq!(case.value("PET_LOCAL_ADDR").as_deref(), Some("fd00::7"));
+    let own = Case::new().injected(vec![local]).env(vec![text("PET_LOCAL_ADDR", "192.0.2.9")]);
+    assert_eq!(own.value("PET_LOCAL_ADDR").as_deref(), Some("192.0.2.9"));
+}
+
+#[test]
 fn every_hole_has_its_value() {
     use Variable::*;
     let mut case = Case::new();
@@ -199,6 +216,7 @@ fn every_hole_has_its_value() {
         (Generation, "3"),
         (JobUid, "0b7e"),
         (Threads, "1"),
+        (NodeAddress, "10.0.0.7"),
     ] {
         case.spec.role.env = vec![hole("X", variable)];
         assert_eq!(case.value("X").as_deref(), Some(expected), "{variable:?}");
