@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::exit::Failure;
+use crate::target::Target;
+
 /// Runs distributed training: hand it the manifest you already have.
 #[derive(Debug, Parser)]
 #[command(name = "muster", version, propagate_version = true, max_term_width = 100)]
@@ -238,11 +241,26 @@ pub(crate) struct Get {
 /// A job by its name.
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// NAME or KIND/NAME.
-    #[arg(value_name = "JOB")]
-    pub(crate) job: String,
+    /// NAME, KIND/NAME or KIND NAME.
+    #[arg(value_name = "JOB", required = true, num_args = 1..=2)]
+    job: Vec<String>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+impl Named {
+    /// The job; of two words that are not kind and name the second is one too many.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        let mut targets = Target::parse_all(&self.job);
+        match (targets.pop(), targets.pop()) {
+            (Some(target), None) => Ok(target),
+            _ => {
+                let message =
+                    format!("one job at a time, not {:?}: KIND/NAME or KIND NAME", self.job);
+                Err(Failure::usage(message))
+            }
+        }
+    }
 }
 
 /// `muster logs`
@@ -274,7 +292,7 @@ pub(crate) struct Logs {
 /// `muster delete`
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// NAME or KIND/NAME.
+    /// NAME..., KIND/NAME... or KIND NAME...
     #[arg(value_name = "JOB", required_unless_present = "files")]
     pub(crate) jobs: Vec<String>,
     /// The jobs of these manifests.
@@ -291,7 +309,7 @@ pub(crate) struct Delete {
 /// `muster wait`
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    /// NAME or KIND/NAME.
+    /// NAME..., KIND/NAME... or KIND NAME...
     #[arg(value_name = "JOB", required = true)]
     pub(crate) jobs: Vec<String>,
     /// condition=NAME[=VALUE], phase=PHASE or delete.

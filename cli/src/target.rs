@@ -1,4 +1,4 @@
-//! Jobs as they are named on the command line: NAME or KIND/NAME.
+//! Jobs as they are named on the command line: NAME, KIND/NAME, or, as with kubectl, KIND NAME...
 
 /// A job's kind (empty: any) and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,37 @@ impl Target {
     }
 }
 
+/// Words for the kinds of jobs, as far as they are known here; `job` means any.
+const KINDS: [&str; 6] = [
+    "job",
+    "jobs",
+    "pytorchjob",
+    "pytorchjobs",
+    "pytorchjob.kubeflow.org",
+    "pytorchjobs.kubeflow.org",
+];
+
+impl Target {
+    /// Reads NAME..., KIND/NAME... or KIND NAME...
+    pub(crate) fn parse_all(words: &[String]) -> Vec<Self> {
+        let kind = match words {
+            [first, _, ..] if KINDS.contains(&&*first.to_ascii_lowercase()) => Some(first),
+            _ => None,
+        };
+        let names = &words[usize::from(kind.is_some())..];
+        let kind =
+            kind.map_or(
+                "",
+                |kind| if kind.to_ascii_lowercase().starts_with("job") { "" } else { kind },
+            );
+        let named = |word: &String| {
+            let target = Self::parse(word);
+            if target.kind.is_empty() { Self { kind: kind.to_owned(), ..target } } else { target }
+        };
+        names.iter().map(named).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +57,20 @@ mod tests {
         assert_eq!(Target::parse("a"), Target { kind: String::new(), name: "a".into() });
         let full = Target { kind: "pytorchjob".into(), name: "a".into() };
         assert_eq!(Target::parse("pytorchjob/a"), full);
+    }
+
+    #[test]
+    fn the_kind_may_stand_in_front_of_names() {
+        let parse = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            let targets = Target::parse_all(&words);
+            targets.iter().map(|t| format!("{}/{}", t.kind, t.name)).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(parse(&["a", "b"]), "/a /b");
+        assert_eq!(parse(&["pytorchjob", "a", "b"]), "pytorchjob/a pytorchjob/b");
+        assert_eq!(parse(&["jobs", "a"]), "/a");
+        assert_eq!(parse(&["PyTorchJob", "other/a"]), "other/a");
+        // A job may have such a name.
+        assert_eq!(parse(&["pytorchjob"]), "/pytorchjob");
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod chaos;
+mod command_line;
 mod lifecycle;
 mod many;
 mod training;

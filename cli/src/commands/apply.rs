@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use muster_client::api::applied::Outcome;
 use serde_json::{Value, json};
 
-use super::submit::{How, refused, show_warnings, submit};
+use super::submit::{How, check_all, refused, show_warnings, submit};
 use crate::args::{Apply, Format, Global};
 use crate::connect::connect;
 use crate::exit::Failure;
@@ -15,8 +15,9 @@ use crate::output::{line, print_value};
 pub(super) async fn run(global: &Global, args: &Apply) -> Result<ExitCode, Failure> {
     let client = connect(global)?;
     let mut results: Vec<Value> = Vec::new();
-    for path in &args.files {
-        let manifest = files::read(path)?;
+    let manifests = files::read_all(&args.files)?;
+    check_all(&client, &global.namespace, &manifests).await?;
+    for manifest in manifests {
         let how = How { create_only: false, dry_run: args.dry_run };
         let reply = submit(&client, (&manifest, &global.namespace), how).await?;
         if !reply.refused.is_empty() {

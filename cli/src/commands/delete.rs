@@ -9,14 +9,13 @@ use crate::args::{Delete, Global};
 use crate::connect::connect;
 use crate::exit::Failure;
 use crate::files;
-use crate::output::{Spinner, line};
+use crate::output::{Spinner, line, say};
 use crate::target::Target;
 
 pub(super) async fn run(global: &Global, args: &Delete) -> Result<ExitCode, Failure> {
     let client = connect(global)?;
-    let mut targets: Vec<Target> = args.jobs.iter().map(|job| Target::parse(job)).collect();
-    for path in &args.files {
-        let manifest = files::read(path)?;
+    let mut targets = Target::parse_all(&args.jobs);
+    for manifest in files::read_all(&args.files)? {
         let how = How { dry_run: true, create_only: false };
         let reply = submit(&client, (&manifest, &global.namespace), how).await?;
         let named = reply.applied.into_iter().filter_map(|applied| applied.r#ref);
@@ -26,10 +25,19 @@ pub(super) async fn run(global: &Global, args: &Delete) -> Result<ExitCode, Fail
     if targets.is_empty() {
         return Err(Failure::refused("M1003", "these manifests name no job that could be deleted"));
     }
+    let mut missing = None;
     for target in &targets {
         let deleted = match delete(&client, &global.namespace, target).await {
             Ok(reference) => reference,
             Err(error) if error.is_not_found() && args.ignore_not_found => continue,
+            // The others are deleted all the same; the first one that was not there is the result.
+            Err(error) if error.is_not_found() => {
+                match &missing {
+                    None => missing = Some(error),
+                    Some(_) => say(error.to_string()),
+                }
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         if !args.no_wait {
@@ -37,7 +45,7 @@ pub(super) async fn run(global: &Global, args: &Delete) -> Result<ExitCode, Fail
         }
         line(format!("{}/{} deleted", deleted.kind.to_lowercase(), deleted.name));
     }
-    Ok(ExitCode::SUCCESS)
+    missing.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
 /// Deletes a job; its ranks are being stopped when this returns.

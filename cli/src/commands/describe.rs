@@ -9,11 +9,10 @@ use crate::args::{Format, Global, Named};
 use crate::connect::connect;
 use crate::exit::Failure;
 use crate::output::{Rows, age, line, print_rows, print_value, table_of};
-use crate::target::Target;
 
 pub(super) async fn run(global: &Global, args: &Named) -> Result<ExitCode, Failure> {
+    let target = args.target()?;
     let client = connect(global)?;
-    let target = Target::parse(&args.job);
     let (kind, name) = (target.kind.clone(), target.name.clone());
     let namespace = global.namespace.clone();
     let request = api::GetRequest { kind: kind.clone(), namespace: namespace.clone(), name };

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use muster_agent::agent::gpu_of;
+use muster_agent::machine::{self, Overrides};
 use muster_environments::{
-    ANNOTATION_PACKAGES, BuildContext, EnvironmentStore, ImageMap, PruneRule, Stored, Target,
+    ANNOTATION_PACKAGES, BuildContext, EnvironmentStore, Gpu, ImageMap, PruneRule, Stored, Target,
     Wishes, human_size,
 };
 use serde_json::{Value, json};
@@ -34,7 +36,10 @@ pub(super) fn run(global: &Global, command: EnvCommand) -> Result<ExitCode, Fail
                 Some(path) => ImageMap::load(&path).map_err(failed)?,
                 None => ImageMap::builtin(),
             };
-            build(&store, &map, (&image, &packages))?;
+            // What an agent on this machine would build.
+            let machine = machine::detect(store.root(), &Overrides::default());
+            let gpu = gpu_of(&machine.map_err(failed)?);
+            build(&store, &map, (&image, &packages, gpu))?;
         }
         EnvCommand::Remove { name } => {
             let removed = store.remove(&name).map_err(failed)?;
@@ -103,6 +108,9 @@ fn prune(
     for stored in &pruned.removed {
         line(format!("{} {would} ({})", stored.name, human_size(stored.size)));
     }
+    for stored in &pruned.in_use {
+        say(format!("{} is in use and stays", stored.name));
+    }
     let total: u64 = pruned.removed.iter().map(|stored| stored.size).sum();
     say(format!("{} {would}, {}", pruned.removed.len(), human_size(total)));
     Ok(())
@@ -111,7 +119,7 @@ fn prune(
 fn build(
     store: &EnvironmentStore,
     map: &ImageMap,
-    (image, packages): (&str, &str),
+    (image, packages, gpu): (&str, &str, Gpu),
 ) -> Result<(), Failure> {
     let mut annotations = BTreeMap::new();
     if !packages.is_empty() {
@@ -127,7 +135,7 @@ fn build(
         return Ok(());
     };
     let spinner = Spinner::start(&format!("environment of {image}"));
-    let context = BuildContext::default();
+    let context = BuildContext { gpu, ..BuildContext::default() };
     let built = store
         .ensure(&spec, &context, &mut |progress| spinner.tell(&progress.phase.to_string()))
         .map_err(failed)?;

@@ -1,6 +1,5 @@
 //! Following one job to its end: its phases on the board, its ranks' output above it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use muster_client::{Client, Error as ClientError, LogStream, WatchStream, api};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::printed::Printed;
 use super::run::Reconnect;
 use super::suspend;
 use crate::exit::Failure;
@@ -37,9 +37,7 @@ pub(super) struct Follower {
     painter: Painter,
     /// What stands in front of the status when several jobs are followed.
     prefix: String,
-    /// The time of the last line printed, by replica and generation, so that a log that is read again after
-    /// a lost connection is not printed twice.
-    printed: BTreeMap<(String, u32), u64>,
+    printed: Printed,
     summary: api::JobSummary,
     told: (String, u32, String),
     passing: Option<tokio::time::Instant>,
@@ -72,7 +70,7 @@ impl Follower {
             job,
             quiet,
             board,
-            printed: BTreeMap::new(),
+            printed: Printed::default(),
             summary: api::JobSummary::default(),
             told: Default::default(),
             passing: None,
@@ -97,6 +95,7 @@ impl Follower {
 
     async fn look(&mut self, client: &Client) -> Result<Ended, Broken> {
         let mut events = client.watch(self.watch_request()).await?;
+        self.printed.read_again();
         let mut logs = self.open_logs(client).await?;
         loop {
             tokio::select! {
@@ -199,11 +198,8 @@ impl Follower {
     }
 
     async fn print(&mut self, mut chunk: api::LogChunk) {
-        let key = (chunk.replica.clone(), chunk.generation);
-        let last = self.printed.get(&key).copied().unwrap_or(0);
-        chunk.lines.retain(|line| line.time_ns > last);
-        if let Some(line) = chunk.lines.last() {
-            self.printed.insert(key, line.time_ns);
+        self.printed.take(&mut chunk);
+        if !chunk.lines.is_empty() {
             let bytes = self.painter.paint(&chunk);
             self.board.lock().await.print(&bytes);
         }

@@ -13,6 +13,7 @@ mod get;
 mod logs;
 mod node_options;
 mod nodes;
+mod printed;
 mod run;
 mod status;
 mod submit;

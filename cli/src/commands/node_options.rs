@@ -6,7 +6,7 @@ use std::path::Path;
 use muster_agent::agent::{Config, EnvironmentOptions, default_node_name};
 use muster_agent::machine::{CgroupOptions, Overrides};
 use muster_agent::runtime::ShimCommand;
-use muster_environments::{EnvironmentStore, Gpu, Machine};
+use muster_environments::{EnvironmentStore, Machine};
 use muster_model::NodeName;
 
 use crate::args::Node;
@@ -42,7 +42,6 @@ pub(super) fn agent_config(data: &Path, node: &Node, home: Home) -> Result<Confi
         environments: EnvironmentOptions {
             root: environments_root(data),
             map: image_map(data, node.images.as_deref()),
-            gpu: Gpu::None,
         },
         cgroups: CgroupOptions { disabled: node.no_cgroups, ..CgroupOptions::default() },
         shim: ShimCommand::own(),

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::delete;
 use super::follow::{Ended, Follower};
-use super::submit::{How, refused, show_warnings, submit};
+use super::submit::{How, check_all, refused, show_warnings, submit};
 use crate::args::{Format, Global, Run};
 use crate::connect::connect_or_start;
 use crate::exit::{Failure, INTERRUPTED, JOB_FAILED};
@@ -34,16 +34,14 @@ impl Reconnect {
 }
 
 pub(super) async fn run(global: &Global, args: &Run) -> Result<ExitCode, Failure> {
-    let mut manifests = Vec::new();
-    for path in &args.files {
-        let mut manifest = files::read(path)?;
-        if let Some(directory) = &args.workdir {
-            manifest.directory = std::fs::canonicalize(directory)?;
-        }
-        manifests.push(manifest);
+    let mut manifests = files::read_all(&args.files)?;
+    if let Some(directory) = &args.workdir {
+        let directory = std::fs::canonicalize(directory)?;
+        manifests.iter_mut().for_each(|manifest| manifest.directory.clone_from(&directory));
     }
     let reconnect = Reconnect { global: global.clone() };
     let client = reconnect.client().await?;
+    check_all(&client, &global.namespace, &manifests).await?;
     let mut jobs = Vec::new();
     for manifest in &manifests {
         jobs.extend(create(&client, (manifest, &global.namespace)).await?);

@@ -17,11 +17,11 @@ pub(super) async fn run(
     global: &Global,
     (args, suspend): (&Named, bool),
 ) -> Result<ExitCode, Failure> {
+    let target = args.target()?;
     let client = connect(global)?;
-    let target = Target::parse(&args.job);
     set(&client, (&global.namespace, &target), suspend).await?;
     let word = if suspend { "suspended" } else { "resumed" };
-    line(format!("{} {word}", args.job));
+    line(format!("{} {word}", target.name));
     Ok(ExitCode::SUCCESS)
 }
 

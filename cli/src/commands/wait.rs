@@ -34,9 +34,9 @@ pub(super) async fn run(global: &Global, args: &Wait) -> Result<ExitCode, Failur
     let goal = Goal::parse(&args.what)?;
     let client = connect(global)?;
     let deadline = tokio::time::Instant::now() + args.timeout;
-    for job in &args.jobs {
-        let target = Target::parse(job);
-        let one = wait(&client, (&global.namespace, &target), &goal);
+    for target in &Target::parse_all(&args.jobs) {
+        let job = &target.name;
+        let one = wait(&client, (&global.namespace, target), &goal);
         match tokio::time::timeout_at(deadline, one).await {
             Ok(result) => result?,
             Err(_) => return Err(too_late(job, (&args.what, args.timeout))),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    ConditionType, Exit, JobId, Millis, NodeId, NodeName, Placement, ReplicaId, Severity,
+    ConditionType, Exit, ExitStatus, JobId, Millis, NodeId, NodeName, Placement, ReplicaId,
+    Severity,
 };
 
 use crate::draft::Draft;
@@ -95,7 +96,10 @@ fn blamed(draft: &Draft<'_>, job: JobId, failure: &Failure) -> String {
         2 => " (and another rank failed)".into(),
         more => format!(" (and {} other ranks failed)", more - 1),
     };
-    format!("{name} ended with {}{others}", failure.status)
+    match &failure.status {
+        status @ ExitStatus::StartFailed { .. } => format!("{name} {status}{others}"),
+        status => format!("{name} ended with {status}{others}"),
+    }
 }
 
 /// A failure that no restart follows.

@@ -85,6 +85,13 @@ async fn read(mut log: LogStream, stream: u64, send: &mpsc::Sender<wire::LogUplo
     loop {
         match log.next().await {
             Ok(Some(chunk)) => {
+                if chunk.gap {
+                    let lines = vec![gap(chunk.entries.first())];
+                    let upload = wire::LogUpload { stream, lines, ..wire::LogUpload::default() };
+                    if send.send(upload).await.is_err() {
+                        return;
+                    }
+                }
                 for entries in chunk.entries.chunks(LINES) {
                     let lines = entries.iter().map(line).collect();
                     let upload = wire::LogUpload { stream, lines, ..wire::LogUpload::default() };
@@ -106,6 +113,17 @@ async fn read(mut log: LogStream, stream: u64, send: &mpsc::Sender<wire::LogUplo
 async fn fail(stream: u64, error: String, send: &mpsc::Sender<wire::LogUpload>) {
     let upload = wire::LogUpload { stream, error, ended: true, lines: Vec::new() };
     let _ = send.send(upload).await;
+}
+
+/// Stands for lines that were deleted to keep the log within its limit before they were read.
+fn gap(next: Option<&Entry>) -> wire::LogLine {
+    let text = "muster: lines are missing here: the log outgrew its limit before they were read";
+    wire::LogLine {
+        time_ns: next.map_or(0, |entry| entry.stamp.0),
+        stderr: true,
+        text: text.as_bytes().to_vec().into(),
+        ..wire::LogLine::default()
+    }
 }
 
 fn line(entry: &Entry) -> wire::LogLine {

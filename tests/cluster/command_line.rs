@@ -1,0 +1,65 @@
+//! The command line, as people who know kubectl use it.
+
+use muster_tests::{Job, Place};
+
+fn path(place: &Place, name: &str) -> String {
+    place.data().join(name).to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_flood_of_output_reaches_the_follower_whole() {
+    let place = Place::up();
+    let job = Job::shell("flood", 0, "seq -f '%.0f and some text to make it longer' 1 300000");
+    let outcome = place.muster(&["run", &job.write(place.data()).to_string_lossy()]).ok();
+    let mut expected = 0_u32;
+    for line in outcome.stdout.lines() {
+        expected += 1;
+        let number = line.strip_prefix("[master-0] ").and_then(|rest| rest.split(' ').next());
+        assert_eq!(number.and_then(|number| number.parse().ok()), Some(expected), "{line}");
+    }
+    assert_eq!(expected, 300_000);
+}
+
+#[test]
+fn jobs_may_be_named_as_with_kubectl() {
+    let place = Place::up();
+    for name in ["one", "two", "three"] {
+        let file = Job::shell(name, 0, "true").write(place.data());
+        place.muster(&["apply", "-f", &file.to_string_lossy()]).ok();
+    }
+    let names = ["pytorchjob", "one", "two"];
+    let waited = place.muster(&[&["wait", "--for=condition=Succeeded"], &names[..]].concat()).ok();
+    assert_eq!(waited.stdout, "one condition met\ntwo condition met\n");
+    let described = place.muster(&["describe", "pytorchjob", "one"]).ok();
+    assert!(described.stdout.contains("Succeeded"), "{described:#?}");
+    assert_eq!(place.muster(&["describe", "one", "two"]).code, 2);
+    // What is there goes, and what is not is told.
+    let deleted = place.muster(&["delete", "jobs", "one", "missing", "two"]);
+    assert_eq!(deleted.code, 3, "{deleted:#?}");
+    assert_eq!(deleted.stdout, "pytorchjob/one deleted\npytorchjob/two deleted\n");
+    assert!(deleted.stderr.contains("missing not found"), "{deleted:#?}");
+    place.muster(&["delete", "pytorchjob/three"]).ok();
+}
+
+#[test]
+fn a_directory_is_applied_whole_or_not_at_all() {
+    let place = Place::up();
+    let folder = place.data().join("manifests");
+    std::fs::create_dir(&folder).expect("room for a directory");
+    std::fs::write(folder.join("README.txt"), "not a manifest").expect("room");
+    let nothing = place.muster(&["apply", "-f", &path(&place, "manifests")]);
+    assert_eq!(nothing.code, 3, "{nothing:#?}");
+    let _good = Job::shell("good", 0, "true").write(&folder);
+    let bad = Job::shell("zbad", 0, "true")
+        .with("/spec/pytorchReplicaSpecs/Master/replicas", (-1).into())
+        .write(&folder);
+    let refused = place.muster(&["apply", "-f", &path(&place, "manifests")]);
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.stderr.contains("zbad.json"), "{refused:#?}");
+    assert!(refused.stderr.contains("nothing was applied"), "{refused:#?}");
+    let list = place.muster(&["get", "jobs", "-o", "json"]).ok().json();
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(0));
+    std::fs::remove_file(bad).expect("it is there");
+    place.muster(&["apply", "-f", &path(&place, "manifests")]).ok();
+    place.wait_for_phase("good", "Succeeded");
+}
