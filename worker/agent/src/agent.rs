@@ -14,4 +14,4 @@ mod uploads;
 
 pub use config::{Config, Error as ConfigError, default_node_name};
 pub use daemon::{Agent, Error};
-pub use environments::{EnvironmentOptions, Error as ImagesError, MappedImages};
+pub use environments::{EnvironmentOptions, Error as ImagesError, MappedImages, gpu_of};

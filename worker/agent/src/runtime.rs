@@ -8,7 +8,7 @@ mod logs;
 mod process;
 
 pub use contract::{Adopted, Events, Opened, Runtime, RuntimeEvent, Seen};
-pub use images::{ExecutionEnvironment, ImageError, Images};
+pub use images::{ExecutionEnvironment, ImageError, Images, Source};
 pub(crate) use logs::line;
 pub use logs::{Entry, LogChunk, LogError, LogQuery, LogStream, Stamp, Stream};
 pub use muster_agent_core::Observation;

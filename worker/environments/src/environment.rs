@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::layer::Layer;
 use crate::marker::Marker;
-use crate::process::ProcessId;
 use crate::recipe::EnvironmentKey;
 use crate::usage::Lease;
+use crate::users::Users;
 
 /// An environment that is ready. As long as a clone of this value lives, the environment is not pruned;
-/// for processes that may outlive this one, see [`Environment::add_user`].
+/// for processes that may outlive this one, see [`Environment::users`].
 #[derive(Debug, Clone)]
 pub struct Environment {
     /// The environment's folder.
@@ -62,13 +62,11 @@ impl Environment {
         }
     }
 
-    /// Notes a process that uses the environment: until it ends, the environment is not pruned, even
-    /// when this process has ended. A pid that is not alive is not noted.
-    pub fn add_user(&self, pid: u32) -> Result<(), Error> {
-        match ProcessId::of(pid) {
-            Some(user) => self.lease.state().add_user(user),
-            None => Ok(()),
-        }
+    /// Where processes that use the environment are noted: until they end, it is not pruned, even when
+    /// this process has ended.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        Users::of(&self.path, self.lease.state())
     }
 
     /// Makes a layer over this environment in a folder that does not exist yet: what its processes

@@ -118,6 +118,12 @@ pub enum Error {
         /// The processes known to use it.
         users: Vec<ProcessId>,
     },
+    /// An environment was removed before the process that was to use it had noted itself.
+    #[error("environment {} was removed before it could be used; the next start builds it again", path.display())]
+    Gone {
+        /// The environment's folder.
+        path: PathBuf,
+    },
     /// No environment has this key.
     #[error("there is no environment {key:?}; muster env list shows those that are there")]
     Unknown {
@@ -153,6 +159,7 @@ impl Error {
             | Self::NoNetwork { .. }
             | Self::Cancelled
             | Self::InUse { .. }
+            | Self::Gone { .. }
             | Self::Tool { .. }
             | Self::Io { .. } => true,
             Self::FailedElsewhere { transient, .. } => *transient,

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::interpreter::Interpreter;
 use crate::requirement::Requirement;
 use crate::spec::Gpu;
+use crate::version::Version;
 
 /// Raised when environments of one recipe are built in another way, so that old ones are not taken for
 /// new ones.
@@ -70,21 +71,31 @@ pub enum TorchBackend {
     Index,
     /// PyTorch's builds without GPU libraries.
     Cpu,
-    /// PyTorch's builds for the CUDA version that this driver can run.
+    /// PyTorch's builds for the CUDA versions that this driver can run.
     Cuda {
-        /// The driver's version.
+        /// The oldest driver that can run the same ones.
         driver: String,
     },
     /// What the machine's own `UV_TORCH_BACKEND` says.
     Named(String),
 }
 
+/// The first Linux drivers that run each family of CUDA versions, 13, 12 and 11 (CUDA Toolkit Release Notes,
+/// table 2; uv's `crates/uv-torch/src/backend.rs` goes by the same).
+const CUDA_FAMILIES: [&str; 3] = ["580", "525.60.13", "450.80.02"];
+
 impl TorchBackend {
-    /// The build that suits a machine.
+    /// The build that suits a machine. Drivers that can run the same builds are one to it: an update of the
+    /// driver builds no environment anew, and machines with different ones agree on the key.
     pub(crate) fn suiting(gpu: &Gpu) -> Self {
         match gpu {
             Gpu::None => Self::Cpu,
-            Gpu::Cuda { driver } => Self::Cuda { driver: driver.to_string() },
+            Gpu::Cuda { driver } => {
+                let runs = |first: &&&str| Version::parse(first).is_some_and(|v| *driver >= v);
+                let family = CUDA_FAMILIES.iter().find(runs);
+                let driver = family.map_or_else(|| driver.to_string(), |&first| first.to_owned());
+                Self::Cuda { driver }
+            }
         }
     }
 }
@@ -223,6 +234,28 @@ mod tests {
             ..EnvironmentSpec::default()
         };
         Recipe::new(&spec.packages_for(&Gpu::None), &interpreter(version), torch)
+    }
+
+    #[test]
+    fn the_driver_decides_which_builds_of_torch_suit_a_machine() {
+        assert_eq!(TorchBackend::suiting(&Gpu::None), TorchBackend::Cpu);
+        for (driver, first) in [
+            ("650.1", "580"),
+            ("580.65.06", "580"),
+            ("580", "580"),
+            ("575.57.08", "525.60.13"),
+            ("550.54.15", "525.60.13"),
+            ("525.60.13", "525.60.13"),
+            ("525.60.11", "450.80.02"),
+            ("470.256.02", "450.80.02"),
+            ("450.80.02", "450.80.02"),
+            // Too old to be one of a family: uv decides.
+            ("440.33.01", "440.33.1"),
+        ] {
+            let driver = Version::parse(driver).expect("a version");
+            let suiting = TorchBackend::suiting(&Gpu::Cuda { driver });
+            assert_eq!(suiting, TorchBackend::Cuda { driver: first.to_owned() });
+        }
     }
 
     #[test]

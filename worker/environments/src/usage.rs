@@ -37,6 +37,11 @@ impl State {
         Ok(Self { folder })
     }
 
+    /// The state in a folder that [`Self::of`] has made.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
     pub(crate) fn build_lock(&self) -> PathBuf {
         self.folder.join("build.lock")
     }
@@ -66,12 +71,12 @@ impl State {
         }
     }
 
-    /// Notes a process that uses the environment until it ends.
-    pub(crate) fn add_user(&self, user: ProcessId) -> Result<(), Error> {
+    /// Notes a process that uses the environment until it ends, and answers the record's path.
+    pub(crate) fn add_user(&self, user: ProcessId) -> Result<PathBuf, Error> {
         let record = self.folder.join("users").join(user.file_name());
         File::create(&record).map_err(Error::io("write", &record))?;
         self.touch();
-        Ok(())
+        Ok(record)
     }
 
     /// The noted processes that still run. The records of the others are cleared.

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::config::{Config, Error as ConfigError};
 use super::convert;
-use super::environments::{Error as ImagesError, MappedImages};
+use super::environments::{Error as ImagesError, MappedImages, gpu_of};
 use super::identity::Identity;
 use super::link::{Link, LinkEvent, ShowToken};
 use super::uploads::Uploads;
@@ -87,7 +87,7 @@ impl Agent {
             Error::Link(format!("the data directory {}: {error}", config.data.display()))
         })?;
         let machine = machine::detect(&config.data, &config.overrides)?;
-        let images = Arc::new(MappedImages::open(&config.environments)?);
+        let images = Arc::new(MappedImages::open(&config.environments, gpu_of(&machine))?);
         let node = (config.node_name.as_str(), &*address);
         let mut runtime_config =
             RuntimeConfig::new(config.data.clone(), node, &machine, &config.variables);

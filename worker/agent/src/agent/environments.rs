@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use muster_environments::{
-    BuildContext, Environment, EnvironmentStore, Error as BuildError, Gpu, ImageMap, MapError,
-    Phase, Target, Wishes,
+    BuildContext, EnvironmentStore, Error as BuildError, Gpu, ImageMap, MapError, Phase, Target,
+    Version, Wishes,
 };
 use thiserror::Error;
+use tracing::warn;
 
-use crate::runtime::{ExecutionEnvironment, ImageError, Images};
+use crate::machine::Machine;
+use crate::runtime::{ExecutionEnvironment, ImageError, Images, Source};
 
 /// Where environments lie and how images map to them.
 #[derive(Debug, Clone)]
@@ -19,8 +20,6 @@ pub struct EnvironmentOptions {
     pub root: PathBuf,
     /// The user's image map, if there is one.
     pub map: Option<PathBuf>,
-    /// What the machine has.
-    pub gpu: Gpu,
 }
 
 /// Why images cannot be mapped.
@@ -34,28 +33,51 @@ pub enum Error {
     Store(#[from] BuildError),
 }
 
+/// What environments are built for on a machine: its GPUs, if any of those that the driver knows may be given to
+/// replicas. Where the capacity hides them all, or where there is only the promise of some, nothing could use them.
+#[must_use]
+pub fn gpu_of(machine: &Machine) -> Gpu {
+    let offered = machine.gpu_indices();
+    if !machine.gpus.iter().any(|gpu| offered.contains(&gpu.index)) {
+        return Gpu::None;
+    }
+    match machine.driver.as_deref().and_then(driver_version) {
+        Some(driver) => Gpu::Cuda { driver },
+        None => {
+            warn!(driver = ?machine.driver, "the NVIDIA driver's version is no version: environments are built without CUDA");
+            Gpu::None
+        }
+    }
+}
+
+/// The number that a driver's version begins with: `550.54.15`, also of `550.54.15-grid`.
+fn driver_version(text: &str) -> Option<Version> {
+    let number = |c: char| c.is_ascii_digit() || c == '.';
+    let text = text.trim();
+    let end = text.find(|c| !number(c)).unwrap_or(text.len());
+    Version::parse(text[..end].trim_end_matches('.'))
+}
+
 /// Maps images to environments and builds what is missing.
 #[derive(Debug)]
 pub struct MappedImages {
     map: ImageMap,
     store: EnvironmentStore,
     gpu: Gpu,
-    /// Environments that were handed out. Holding them keeps them from being pruned.
-    held: Mutex<BTreeMap<PathBuf, Environment>>,
 }
 
 impl MappedImages {
-    /// Opens the store and reads the map.
+    /// Opens the store and reads the map. `gpu` is what the machine has.
     ///
     /// # Errors
     /// When the map has mistakes or the folder cannot be used.
-    pub fn open(options: &EnvironmentOptions) -> Result<Self, Error> {
+    pub fn open(options: &EnvironmentOptions, gpu: Gpu) -> Result<Self, Error> {
         let map = match &options.map {
             Some(path) => ImageMap::load(path)?,
             None => ImageMap::builtin(),
         };
         let store = EnvironmentStore::open(&options.root)?;
-        Ok(Self { map, store, gpu: options.gpu.clone(), held: Mutex::default() })
+        Ok(Self { map, store, gpu })
     }
 }
 
@@ -79,10 +101,12 @@ impl Images for MappedImages {
                 ..ExecutionEnvironment::default()
             }),
             Target::Host { variables } => Ok(ExecutionEnvironment {
-                variables: variables.into_iter().collect(),
+                source: Source::Machine {
+                    path_prefix: Vec::new(),
+                    variables: variables.into_iter().collect(),
+                },
                 description: format!("the machine's programs ({})", resolved.origin),
                 warning,
-                ..ExecutionEnvironment::default()
             }),
             Target::Environment(spec) => {
                 let context = BuildContext { gpu: self.gpu.clone(), ..BuildContext::default() };
@@ -99,16 +123,55 @@ impl Images for MappedImages {
                 if warning.is_none() {
                     warning = built.notices.first().cloned();
                 }
-                let environment = ExecutionEnvironment {
-                    path_prefix: vec![built.bin.clone()],
-                    variables: built.variables.clone().into_iter().collect(),
+                Ok(ExecutionEnvironment {
                     description: format!("virtualenv {} ({})", built.key, resolved.origin),
+                    source: Source::Shared(built),
                     warning,
-                };
-                let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-                held.insert(built.path.clone(), built);
-                Ok(environment)
+                })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::Resources;
+
+    use super::*;
+    use crate::machine;
+
+    /// A machine with these GPUs, so many of which it offers.
+    fn machine(indices: &[u32], offered: u64, driver: Option<&str>) -> Machine {
+        let gpu = |index: &u32| machine::Gpu {
+            index: *index,
+            model: "NVIDIA H200".into(),
+            uuid: String::new(),
+            memory: 0,
+        };
+        Machine {
+            capacity: Resources::new().with("nvidia.com/gpu", offered),
+            labels: BTreeMap::new(),
+            boot_id: String::new(),
+            gpus: indices.iter().map(gpu).collect(),
+            driver: driver.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn environments_are_built_for_the_gpus_that_replicas_may_use() {
+        let cuda = |text| Gpu::Cuda { driver: Version::parse(text).expect("a version") };
+        for (machine, expected) in [
+            (machine(&[0, 1], 2, Some("550.54.15")), cuda("550.54.15")),
+            (machine(&[0, 1], 1, Some("580.65.06\n")), cuda("580.65.6")),
+            (machine(&[3], 1, Some("535.183.01-grid")), cuda("535.183.1")),
+            // None, hidden, promised only, and a driver that says nothing of use.
+            (machine(&[], 0, None), Gpu::None),
+            (machine(&[0, 1], 0, Some("550.54.15")), Gpu::None),
+            (machine(&[], 4, None), Gpu::None),
+            (machine(&[0], 1, None), Gpu::None),
+            (machine(&[0], 1, Some("N/A")), Gpu::None),
+        ] {
+            assert_eq!(gpu_of(&machine), expected, "{machine:?}");
         }
     }
 }

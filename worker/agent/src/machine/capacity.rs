@@ -49,6 +49,8 @@ pub struct Machine {
     pub boot_id: String,
     /// The GPUs that were found, whatever the overrides say.
     pub gpus: Vec<Gpu>,
+    /// The version of the NVIDIA driver, such as `550.54.15`, if there is one that says it.
+    pub driver: Option<String>,
 }
 
 impl Machine {
@@ -75,7 +77,7 @@ impl Machine {
 /// # Errors
 /// When `/proc` or the file system cannot be read.
 pub fn detect(data: &Path, overrides: &Overrides) -> Result<Machine, Error> {
-    let gpus = gpu::all();
+    let gpu::Found { gpus, driver } = gpu::find();
     let count = u64::try_from(gpus.len()).unwrap_or(u64::MAX);
     let detected = Resources::new()
         .with("cpu", millicores())
@@ -87,6 +89,7 @@ pub fn detect(data: &Path, overrides: &Overrides) -> Result<Machine, Error> {
         labels: labels(&gpus),
         boot_id: read("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
         gpus,
+        driver,
     })
 }
 
@@ -174,6 +177,7 @@ mod tests {
             assert!(!machine.labels.contains_key("nvidia.com/gpu.product"));
         } else {
             assert!(!machine.labels["nvidia.com/gpu.product"].is_empty());
+            assert!(machine.driver.is_some_and(|version| version.contains('.')));
         }
     }
 

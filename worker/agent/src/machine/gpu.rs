@@ -22,11 +22,28 @@ pub struct Gpu {
 /// developer packages, so it comes second.
 const LIBRARIES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
 
-/// All GPUs, in the order of their indices.
-pub(super) fn all() -> Vec<Gpu> {
+/// What the NVIDIA driver says.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// All GPUs, in the order of their indices.
+    pub(super) gpus: Vec<Gpu>,
+    /// The driver's version, such as `550.54.15`.
+    pub(super) driver: Option<String>,
+}
+
+/// Asks the driver, if there is one.
+pub(super) fn find() -> Found {
     let Some(library) = open() else {
-        return Vec::new();
+        return Found::default();
     };
+    let driver = library.sys_driver_version();
+    if let Err(error) = &driver {
+        warn!(%error, "the NVIDIA driver does not say its version");
+    }
+    Found { gpus: all(&library), driver: driver.ok() }
+}
+
+fn all(library: &Nvml) -> Vec<Gpu> {
     let count = match library.device_count() {
         Ok(count) => count,
         Err(error) => {
@@ -36,7 +53,7 @@ pub(super) fn all() -> Vec<Gpu> {
     };
     let mut gpus = Vec::new();
     for index in 0..count {
-        match read(&library, index) {
+        match read(library, index) {
             Ok(gpu) => gpus.push(gpu),
             // Such as one that has fallen off its bus: the others can still be used.
             Err(error) => warn!(index, %error, "a GPU cannot be read and is not offered"),

@@ -1,10 +1,11 @@
 //! Images, as the process runtime sees them: names of environments of this machine.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muster_agent_core::launch::Toolbox;
+use muster_environments::{Environment, Users};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
@@ -24,16 +25,35 @@ pub trait Images: Send + Sync + 'static {
 }
 
 /// What an image stands for on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ExecutionEnvironment {
-    /// Folders that come first in `PATH`. None: the machine's own environment.
-    pub path_prefix: Vec<PathBuf>,
-    /// Variables that it needs.
-    pub variables: Vec<(String, String)>,
+    /// What its containers find first.
+    pub source: Source,
     /// What it is, as a phrase, such as `virtualenv torch-2.4`.
     pub description: String,
     /// What the owner of the job should know, such as that the image is not mapped.
     pub warning: Option<String>,
+}
+
+/// Where the programs of an image's containers come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// From the machine, or from folders of it.
+    Machine {
+        /// Folders that come first in `PATH`. None: the machine's own environment.
+        path_prefix: Vec<PathBuf>,
+        /// Variables that they need.
+        variables: Vec<(String, String)>,
+    },
+    /// From an environment that other replicas use too. Each container is given a layer over it: what it
+    /// installs stays its own.
+    Shared(Environment),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Machine { path_prefix: Vec::new(), variables: Vec::new() }
+    }
 }
 
 /// Why an image has no environment.
@@ -46,12 +66,30 @@ pub struct ImageError {
     pub permanent: bool,
 }
 
-impl ExecutionEnvironment {
-    pub(crate) fn toolbox(&self) -> Toolbox {
+impl Source {
+    /// What a container finds first; its own layer, if it has one, is made in a folder that does not exist yet.
+    pub(crate) fn toolbox(&self, layer: &Path) -> Result<Toolbox, muster_environments::Error> {
         let text = |path: &PathBuf| path.to_string_lossy().into_owned();
-        Toolbox {
-            path_prefix: self.path_prefix.iter().map(text).collect(),
-            variables: self.variables.clone(),
+        Ok(match self {
+            Self::Machine { path_prefix, variables } => Toolbox {
+                path_prefix: path_prefix.iter().map(text).collect(),
+                variables: variables.clone(),
+            },
+            Self::Shared(environment) => {
+                let layer = environment.layer(layer)?;
+                Toolbox {
+                    path_prefix: layer.bin.iter().map(text).collect(),
+                    variables: layer.variables.into_iter().collect(),
+                }
+            }
+        })
+    }
+
+    /// Where the environment's users are noted.
+    pub(crate) fn users(&self) -> Option<Users> {
+        match self {
+            Self::Machine { .. } => None,
+            Self::Shared(environment) => Some(environment.users()),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `shim.json` | shim | at its start | processes of the replica may exist |
 //! | `exit.json` | shim, or the agent for a shim that was killed | last | nothing of it exists any more |
 //! | `shim.log` | shim | | its own complaints |
+//! | `layers/` | agent | before `launch.json` | what the containers' installers write to |
 //! | `volumes/`, `work/`, `mounts/` | shim | | what its containers see |
 //!
 //! Files appear whole: they are written beside their place and renamed into it. They are not forced to
@@ -18,6 +19,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use muster_agent_core::launch::{NodeFacts, Toolbox};
+use muster_environments::Users;
 use muster_model::{Exit, LaunchSpec};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,7 @@ pub(crate) const SOCKET: &str = "control.sock";
 pub(crate) const SHIM: &str = "shim.json";
 pub(crate) const EXIT: &str = "exit.json";
 pub(crate) const SHIM_LOG: &str = "shim.log";
+pub(crate) const LAYERS: &str = "layers";
 pub(crate) const VOLUMES: &str = "volumes";
 pub(crate) const WORK: &str = "work";
 pub(crate) const MOUNTS: &str = "mounts";
@@ -43,6 +46,9 @@ pub(crate) struct Launch {
     pub(crate) node: NodeFacts,
     /// One for each init container and then one for each container.
     pub(crate) containers: Vec<ContainerPlan>,
+    /// Where the shim notes that it uses the environments of the containers.
+    #[serde(default)]
+    pub(crate) environments: Vec<Users>,
     /// The control groups, with one group for each of `containers`.
     pub(crate) groups: Groups,
     /// Where the output goes.

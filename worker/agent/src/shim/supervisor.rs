@@ -22,6 +22,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use muster_environments::User;
 use muster_model::{ExitStatus, GenerationContext};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -66,6 +67,8 @@ pub(super) struct Supervisor {
     signals: Signals,
     output: Output,
     children: Children,
+    /// Keeps the environments of the containers from being pruned.
+    users: Vec<User>,
     namespaces: Namespaces,
     free_port: Option<FreePort>,
     store: Option<Store>,
@@ -100,6 +103,7 @@ impl Supervisor {
             signals: parts.signals,
             output: parts.output,
             children: Children::default(),
+            users: Vec::new(),
             namespaces: Namespaces::default(),
             free_port: None,
             store: None,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use muster_agent::runtime::{
@@ -12,7 +11,7 @@ use muster_model::{Exit, ExitStatus, Fence, LaunchSpec, Millis, ReplicaId, Uid};
 use muster_service::Supervisor;
 use tempfile::TempDir;
 
-use crate::remote::{Options, TestImages};
+use crate::remote::Options;
 use crate::replica::opening;
 use crate::traces::{self, PATIENCE};
 
@@ -35,6 +34,7 @@ impl Lab {
         Self {
             options: Options {
                 data: folder.path().join("data"),
+                environments: None,
                 shim: env!("CARGO_BIN_EXE_muster-agent-testbed").into(),
                 gpus: Vec::new(),
                 log_limit: 64 << 20,
@@ -57,7 +57,7 @@ impl Lab {
     pub(crate) async fn try_open(&self) -> Result<Node, String> {
         let supervisor = Supervisor::new();
         let tasks = supervisor.tasks().clone();
-        let opened = ProcessRuntime::open(self.options.config(), Arc::new(TestImages), tasks)
+        let opened = ProcessRuntime::open(self.options.config(), self.options.images(), tasks)
             .await
             .map_err(|error| error.to_string())?;
         Ok(Node {

@@ -2,6 +2,7 @@
 
 mod contract;
 mod crashes;
+mod environments;
 mod gpus;
 mod lab;
 mod leftovers;
@@ -17,3 +18,5 @@ mod speed;
 mod testbed;
 mod traces;
 mod unprivileged;
+#[path = "../../../environments/tests/store/wheel.rs"]
+mod wheel;

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use muster_agent::agent::{EnvironmentOptions, MappedImages};
 use muster_agent::machine::CgroupOptions;
-use muster_agent::runtime::{Config, ExecutionEnvironment, ImageError, Images, ShimCommand};
+use muster_agent::runtime::{
+    Config, ExecutionEnvironment, ImageError, Images, ShimCommand, Source,
+};
 use muster_agent_core::launch::NodeFacts;
+use muster_environments::Gpu;
 use muster_model::{Exit, Fence, GenerationContext, LaunchSpec, Millis, ReplicaId};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +19,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Options {
     pub(crate) data: PathBuf,
+    /// Where environments lie. `None`: every image is the machine's own.
+    pub(crate) environments: Option<PathBuf>,
     pub(crate) shim: PathBuf,
     pub(crate) gpus: Vec<u32>,
     pub(crate) log_limit: u64,
@@ -41,6 +48,15 @@ impl Options {
             cgroups: CgroupOptions { disabled: !self.cgroups, parent: None },
             stop_patience: Duration::from_millis(self.stop_patience),
         }
+    }
+}
+
+impl Options {
+    /// What images stand for.
+    pub(crate) fn images(&self) -> Arc<dyn Images> {
+        let Some(root) = &self.environments else { return Arc::new(TestImages) };
+        let options = EnvironmentOptions { root: root.clone(), map: None };
+        Arc::new(MappedImages::open(&options, Gpu::None).expect("the folder is usable"))
     }
 }
 
@@ -97,7 +113,8 @@ impl Images for TestImages {
             found.warning = Some(format!("image {image} is not mapped"));
         }
         if let Some(path) = annotations.get("test/path-prefix") {
-            found.path_prefix.push(path.into());
+            let path_prefix = vec![path.into()];
+            found.source = Source::Machine { path_prefix, variables: Vec::new() };
         }
         Ok(found)
     }

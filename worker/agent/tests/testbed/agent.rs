@@ -2,12 +2,11 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use muster_agent::runtime::{Observation, ProcessRuntime, Runtime, Seen};
 use muster_service::Supervisor;
 
-use crate::remote::{Call, News, Options, TestImages, Told};
+use crate::remote::{Call, News, Options, Told};
 
 fn told(seen: &Observation) -> Told {
     match seen {
@@ -35,7 +34,7 @@ pub(crate) fn serve(options: &str) -> ExitCode {
 async fn agent(options: &Options) {
     let supervisor = Supervisor::new();
     let tasks = supervisor.tasks().clone();
-    let opened = ProcessRuntime::open(options.config(), Arc::new(TestImages), tasks)
+    let opened = ProcessRuntime::open(options.config(), options.images(), tasks)
         .await
         .expect("the data directory is usable");
     for one in &opened.adopted {

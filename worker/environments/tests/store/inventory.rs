@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use muster_environments::{Environment, Error, PruneRule, Pruned, Stored};
+use muster_environments::{Environment, Error, PruneRule, Pruned, Stored, Users};
 
 use crate::support::Site;
 
@@ -48,7 +48,7 @@ fn a_prune_spares_what_is_held_or_used_by_a_live_process() {
     let held = site.ensure("six").expect("an environment");
     let used = site.ensure("iniconfig").expect("an environment");
     let mut user = Command::new("sleep").arg("600").spawn().expect("sleep");
-    used.add_user(user.id()).expect("a record");
+    let noted = used.users().note(user.id()).expect("a record");
     let (held_path, used_path) = (held.path.clone(), used.path.clone());
     drop(used);
 
@@ -70,6 +70,8 @@ fn a_prune_spares_what_is_held_or_used_by_a_live_process() {
     drop(clone);
     user.kill().expect("our child");
     user.wait().expect("our child");
+    // The record of a dead process counts for nothing, taken back or not.
+    std::mem::forget(noted);
     let dry = site.store.prune(PruneRule::AllUnused, true).expect("a dry run");
     assert_eq!(dry.removed.len(), 2);
     assert!(held_path.exists() && used_path.exists(), "a dry run removes nothing");
@@ -85,9 +87,31 @@ fn a_process_that_is_not_alive_is_no_user() {
     let environment = site.ensure("six").expect("an environment");
     let mut gone = Command::new("true").spawn().expect("true");
     gone.wait().expect("our child");
-    environment.add_user(gone.id()).expect("nothing to note");
+    let noted = environment.users().note(gone.id()).expect("nothing to note");
     drop(environment);
     assert!(site.store.list().expect("a list")[0].users.is_empty());
+    drop(noted);
+}
+
+#[test]
+fn a_note_is_taken_back_with_its_guard_and_refused_once_the_environment_is_gone() {
+    let Some(site) = Site::new() else { return };
+    let environment = site.ensure("six").expect("an environment");
+    let this = std::process::id();
+    // As a shim does it, which reads the words that the agent wrote down.
+    let words = serde_json::to_string(&environment.users()).expect("plain data");
+    drop(environment);
+    let users: Users = serde_json::from_str(&words).expect("the same data");
+    let noted = users.note(this).expect("a record");
+    let pruned = site.store.prune(PruneRule::AllUnused, false).expect("a prune");
+    assert_eq!((pruned.removed.len(), pruned.in_use.len()), (0, 1));
+    assert_eq!(pruned.in_use[0].users.iter().map(|user| user.pid()).collect::<Vec<_>>(), [this]);
+    drop(noted);
+    let pruned = site.store.prune(PruneRule::AllUnused, false).expect("a prune");
+    assert_eq!((pruned.removed.len(), pruned.in_use.len()), (1, 0));
+    let late = users.note(this).expect_err("it is gone");
+    assert!(matches!(late, Error::Gone { .. }), "{late}");
+    assert!(late.is_transient(), "the next start builds it again");
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod layers;
 mod machines;
 mod processes;
 mod support;
+mod wheel;

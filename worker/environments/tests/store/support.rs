@@ -126,6 +126,21 @@ pub(crate) fn spec(packages: &str) -> EnvironmentSpec {
     }
 }
 
+/// How many files lie in a folder and below, and how many bytes they have.
+pub(crate) fn files_below(folder: &Path) -> (usize, u64) {
+    let mut sum = (0, 0);
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let metadata = entry.metadata().expect("a file");
+        if metadata.is_dir() {
+            let below = files_below(&entry.path());
+            sum = (sum.0 + below.0, sum.1 + below.1);
+        } else {
+            sum = (sum.0 + 1, sum.1 + metadata.len());
+        }
+    }
+    sum
+}
+
 /// Runs the environment's Python.
 pub(crate) fn python(environment: &Path, script: &str) -> String {
     let output = Command::new(environment.join("bin/python"))

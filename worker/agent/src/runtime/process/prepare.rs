@@ -19,7 +19,7 @@ use crate::machine::cgroup::Limits;
 use crate::runtime::contract::Seen;
 use crate::runtime::images::ExecutionEnvironment;
 use crate::shim::Failure;
-use crate::shim::record::{self, ContainerPlan, LAUNCH, Launch, LogPlan, SHIM_LOG};
+use crate::shim::record::{self, ContainerPlan, LAUNCH, LAYERS, Launch, LogPlan, SHIM_LOG};
 
 /// A shim that was started.
 #[derive(Debug)]
@@ -27,7 +27,12 @@ pub(super) struct Begun {
     pub(super) launch: Launch,
     pub(super) stream: UnixStream,
     pub(super) child: Child,
+    /// Keeps the environments, until the shim has noted that it uses them.
+    pub(super) environments: Environments,
 }
+
+/// The environments of a pod's images.
+pub(super) type Environments = BTreeMap<String, ExecutionEnvironment>;
 
 /// The containers of a pod, in the order of their plans.
 fn containers(pod: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
@@ -39,7 +44,7 @@ pub(super) async fn environments(
     shared: &Arc<Shared>,
     key: Key,
     pod: &PodSpec,
-) -> Result<BTreeMap<String, ExecutionEnvironment>, Failure> {
+) -> Result<Environments, Failure> {
     let mut found = BTreeMap::new();
     for container in containers(pod) {
         let image = &container.image;
@@ -100,11 +105,13 @@ fn gpus_of(container: &ContainerSpec) -> usize {
     usize::try_from(amount).unwrap_or(usize::MAX)
 }
 
+/// Decides what each container gets, and makes the layers, in `layers`.
 fn plans(
     pod: &PodSpec,
-    environments: &BTreeMap<String, ExecutionEnvironment>,
+    environments: &Environments,
     gpus: &[u32],
-) -> Vec<ContainerPlan> {
+    layers: &Path,
+) -> Result<Vec<ContainerPlan>, Failure> {
     let mut given = 0;
     let first = pod.init_containers.len();
     let plan = |(index, container): (usize, &ContainerSpec)| {
@@ -115,11 +122,12 @@ fn plans(
             given += count;
         }
         let environment = &environments[&container.image];
-        ContainerPlan {
-            toolbox: environment.toolbox(),
+        let toolbox = environment.source.toolbox(&layers.join(index.to_string()));
+        Ok(ContainerPlan {
+            toolbox: toolbox.map_err(|error| Failure::passing(error.to_string()))?,
             described: environment.description.clone(),
             gpus: gpus.iter().skip(from).take(count).copied().collect(),
-        }
+        })
     };
     containers(pod).enumerate().map(plan).collect()
 }
@@ -128,7 +136,7 @@ fn plans(
 pub(super) fn begin(
     shared: &Shared,
     spec: LaunchSpec,
-    environments: &BTreeMap<String, ExecutionEnvironment>,
+    environments: Environments,
     gpus: &[u32],
 ) -> Result<Begun, Failure> {
     let name = directory::name(&spec);
@@ -144,7 +152,7 @@ pub(super) fn begin(
 fn build(
     shared: &Shared,
     spec: LaunchSpec,
-    environments: &BTreeMap<String, ExecutionEnvironment>,
+    environments: Environments,
     gpus: &[u32],
 ) -> Result<Begun, Failure> {
     let name = directory::name(&spec);
@@ -167,7 +175,8 @@ fn build(
     let launch = Launch {
         marker: marker().map_err(|error| failed("a random marker", &error))?,
         node: shared.config.node.clone(),
-        containers: plans(&spec.role.pod, environments, gpus),
+        containers: plans(&spec.role.pod, &environments, gpus, &path.join(LAYERS))?,
+        environments: environments.values().filter_map(|one| one.source.users()).collect(),
         groups,
         log: LogPlan { file: log, limit: shared.config.log_limit },
         spec,
@@ -176,7 +185,7 @@ fn build(
         .map_err(|error| failed("the replica's launch file", &error))?;
     let (child, stream) =
         start(shared, &path).map_err(|error| failed("the replica's shim", &error))?;
-    Ok(Begun { launch, stream, child })
+    Ok(Begun { launch, stream, child, environments })
 }
 
 /// 128 random bits.

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use super::directory::{self, connect};
-use super::prepare::{self, Begun};
+use super::prepare::{self, Begun, Environments};
 use super::shared::{Handle, Key, Orders, Shared};
 use super::shim_link::ShimLink;
 use super::sweep;
@@ -87,8 +87,9 @@ struct Held {
     /// The shim's process, when this agent started it.
     child: Option<Child>,
     told: Option<Observation>,
-    /// Dropped when the shim has said something: then the next one may start.
-    starting: Option<Starting>,
+    /// Dropped when the shim has said something: then the next one may start, and the shim itself has noted
+    /// which environments it uses.
+    starting: Option<(Starting, Environments)>,
 }
 
 /// A replica's turn to start. Starting costs processor time only, so that more at once than there are cores would
@@ -124,14 +125,16 @@ impl Replica {
             let link = ShimLink::new(begun.stream).map_err(|error| {
                 Failure::passing(format!("cannot talk to the replica's shim: {error}"))
             })?;
-            Ok(Some((begun.launch, begun.child, link, starting)))
+            let held = Held {
+                launch: begun.launch,
+                child: Some(begun.child),
+                told: None,
+                starting: Some((starting, begun.environments)),
+            };
+            Ok(Some((held, link)))
         });
         match begun {
-            Ok(Some((launch, child, link, starting))) => {
-                let held =
-                    Held { launch, child: Some(child), told: None, starting: Some(starting) };
-                self.follow(held, link).await
-            }
+            Ok(Some((held, link))) => self.follow(held, link).await,
             Ok(None) => Exit { status: ExitStatus::NeverStarted, after_stop: true },
             Err(failure) => Exit { status: failure.into(), after_stop: false },
         }
@@ -161,9 +164,8 @@ impl Replica {
         let gpus = self.shared.devices().take(self.key, prepare::gpus_needed(pod))?;
         // From here on there may be a shim: a stop is a matter between it and this task.
         let shared = Arc::clone(&self.shared);
-        let begun = tokio::task::spawn_blocking(move || {
-            prepare::begin(&shared, spec, &environments, &gpus)
-        });
+        let begun =
+            tokio::task::spawn_blocking(move || prepare::begin(&shared, spec, environments, &gpus));
         begun
             .await
             .unwrap_or_else(|panic| {

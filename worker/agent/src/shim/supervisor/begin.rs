@@ -18,6 +18,13 @@ use crate::runtime::line::Tags;
 
 impl Supervisor {
     pub(super) fn prepare(&mut self) {
+        // Before anything is said to the agent, which holds the environments until it hears from the shim.
+        for users in &self.launch.environments {
+            match users.note(std::process::id()) {
+                Ok(user) => self.users.push(user),
+                Err(error) => return self.fail(Failure::passing(error.to_string())),
+            }
+        }
         match Namespaces::make(&self.launch.spec.role.pod, &self.directory) {
             Ok(namespaces) => self.namespaces = namespaces,
             Err(failure) => return self.fail(failure),
