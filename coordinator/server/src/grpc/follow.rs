@@ -296,16 +296,21 @@ fn look(state: &State, id: JobId, request: &wire::LogsRequest) -> Option<Sight> 
         0 => gang.generation.0,
         wanted => wanted,
     };
-    // While a generation is being prepared its ranks have nothing to say yet.
     let current = generation == gang.generation.0;
-    let has_run = !current || gang.opened.is_some() || over;
-    let ranks = job.gang.ranks().filter(|_| generation > 0 && has_run);
-    let logs = ranks
-        .map(|(rank, ..)| Openable {
-            replica: job.gang.rank_name(rank),
-            generation,
-            node: state.replica(muster_model::ReplicaId { job: id, rank }).map(|r| r.node),
-            job_uid: job.uid.to_string(),
+    let logs = job
+        .gang
+        .ranks()
+        .filter_map(|(rank, ..)| {
+            let replica = state.replica(muster_model::ReplicaId { job: id, rank });
+            // From its order on a replica has a log, which its init containers write first. The agent gets the
+            // order before it is asked for the log.
+            let ordered = replica.is_some_and(|one| one.fence.generation.0 == generation);
+            (generation > 0 && (ordered || !current || over)).then(|| Openable {
+                replica: job.gang.rank_name(rank),
+                generation,
+                node: replica.map(|one| one.node),
+                job_uid: job.uid.to_string(),
+            })
         })
         .filter(|log| request.replicas.is_empty() || request.replicas.contains(&log.replica));
     Some(Sight { logs: logs.collect(), over: over || request.generation != 0 })
