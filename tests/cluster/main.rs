@@ -3,6 +3,7 @@
 mod bad_input;
 mod chaos;
 mod command_line;
+mod following;
 mod lifecycle;
 mod many;
 mod training;

@@ -168,12 +168,15 @@ impl Hub {
         inbox
     }
 
-    /// Ends a session's inbox, unless a later session has replaced it.
-    pub(crate) fn detach_session(&self, node: NodeId, inbox: &Arc<Inbox<SessionChanges>>) {
+    /// Ends a session's inbox, unless a later session has replaced it; answers whether it did.
+    pub(crate) fn detach_session(&self, node: NodeId, inbox: &Arc<Inbox<SessionChanges>>) -> bool {
         let mut subscribers = lock(&self.subscribers);
-        if subscribers.sessions.get(&node).is_some_and(|current| Arc::ptr_eq(current, inbox)) {
+        let current = subscribers.sessions.get(&node);
+        let ours = current.is_some_and(|current| Arc::ptr_eq(current, inbox));
+        if ours {
             subscribers.sessions.remove(&node);
         }
+        ours
     }
 
     /// The inboxes of sessions, of one node or of all.

@@ -20,8 +20,11 @@ const WAITING: usize = 4;
 pub(crate) struct LogRelay {
     hub: Arc<Hub>,
     next: AtomicU64,
-    readers: Mutex<BTreeMap<u64, mpsc::Sender<wire::LogUpload>>>,
+    /// Dropping a sender tells its reader that no more will come.
+    readers: Mutex<Readers>,
 }
+
+type Readers = BTreeMap<u64, (Option<NodeId>, mpsc::Sender<wire::LogUpload>)>;
 
 /// One log being read. Dropping it tells the agents to stop.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl LogRelay {
     pub(crate) fn open(self: &Arc<Self>, node: Option<NodeId>, request: LogRequest) -> LogReader {
         let stream = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, uploads) = mpsc::channel(WAITING);
-        self.readers().insert(stream, sender);
+        self.readers().insert(stream, (node, sender));
         let sessions = self.hub.sessions(node);
         let open = wire::LogOpen {
             stream,
@@ -71,13 +74,30 @@ impl LogRelay {
         LogReader { stream, relay: Arc::clone(self), node, asked: sessions.len(), uploads }
     }
 
+    /// The session of a node has ended, or begins anew: nothing that was asked of it will come any more.
+    pub(crate) fn lost(&self, node: NodeId) {
+        self.readers().retain(|_, (of, _)| of.is_some_and(|of| of != node));
+    }
+
     /// Takes an agent's uploads until the log ends or its reader is gone.
     pub(crate) async fn receive(
         &self,
         mut uploads: Streaming<wire::LogUpload>,
     ) -> Result<(), Status> {
-        while let Some(upload) = uploads.message().await? {
-            let reader = self.readers().get(&upload.stream).cloned();
+        let mut last = None;
+        loop {
+            let upload = match uploads.message().await {
+                Ok(Some(upload)) => upload,
+                // It broke off.
+                other => {
+                    if let Some(stream) = last {
+                        self.readers().remove(&stream);
+                    }
+                    return other.map(|_| ());
+                }
+            };
+            last = Some(upload.stream);
+            let reader = self.readers().get(&upload.stream).map(|(_, sender)| sender.clone());
             let Some(reader) = reader else {
                 return Err(Status::cancelled("nobody reads this log any more"));
             };
@@ -86,7 +106,6 @@ impl LogRelay {
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     /// How many logs are being read.
@@ -94,7 +113,7 @@ impl LogRelay {
         self.readers().len()
     }
 
-    fn readers(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, mpsc::Sender<wire::LogUpload>>> {
+    fn readers(&self) -> std::sync::MutexGuard<'_, Readers> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,13 +125,16 @@ impl LogReader {
     /// ends the reading with the reason.
     ///
     /// # Errors
-    /// When no agent that was asked has the log.
+    /// When no agent that was asked has the log, or one has gone away in the middle of it.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<wire::LogLine>>, String> {
         if self.asked == 0 {
             return Err("the node that keeps this log is not connected".into());
         }
         loop {
-            let Some(upload) = self.uploads.recv().await else { return Ok(None) };
+            let upload = self.uploads.recv().await;
+            let Some(upload) = upload else {
+                return Err("the node that keeps this log went away while it was read".into());
+            };
             if !upload.error.is_empty() {
                 self.asked -= 1;
                 if self.asked == 0 {

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::status::{status_of, with_code};
-use super::{apply, follow};
+use super::{apply, logs, watch};
 use crate::brain::{Brain, BrainError};
 use crate::hub::Hub;
 use crate::logs::LogRelay;
@@ -247,7 +247,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        follow::watch(self.context.clone(), request.into_inner()).map(Response::new)
+        watch::watch(self.context.clone(), request.into_inner()).map(Response::new)
     }
 
     async fn delete(
@@ -306,7 +306,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
-        follow::logs(self.context.clone(), request.into_inner()).await.map(Response::new)
+        logs::logs(self.context.clone(), request.into_inner()).await.map(Response::new)
     }
 
     async fn remove_node(

@@ -3,8 +3,9 @@
 mod api;
 mod apply;
 mod auth;
-mod follow;
+mod logs;
 mod status;
+mod watch;
 
 pub(crate) use api::{Api, ApiContext};
 pub(crate) use auth::BearerAuth;

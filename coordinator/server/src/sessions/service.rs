@@ -128,6 +128,7 @@ impl AgentService {
         outbound: Outbound,
     ) -> Result<(), Status> {
         let context = &self.context;
+        context.logs.lost(node);
         let inbox = context.hub.attach_session(node);
         self.instances().insert(node, hello.instance.clone());
         context.leases.present(node);
@@ -136,7 +137,9 @@ impl AgentService {
             ended = write(context, node, (&hello, &inbox), &outbound) => ended.map(|never| match never {}),
             ended = read(context, node, inbound) => ended,
         };
-        context.hub.detach_session(node, &inbox);
+        if context.hub.detach_session(node, &inbox) {
+            context.logs.lost(node);
+        }
         let mut instances = self.instances();
         if instances.get(&node) == Some(&hello.instance) {
             instances.remove(&node);
