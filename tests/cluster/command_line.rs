@@ -1,6 +1,9 @@
 //! The command line, as people who know kubectl use it.
 
-use muster_tests::{Job, Place};
+use std::process::Stdio;
+
+use muster_tests::{Job, Outcome, Place, replica_processes, until};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn path(place: &Place, name: &str) -> String {
     place.data().join(name).to_string_lossy().into_owned()
@@ -62,4 +65,25 @@ fn a_directory_is_applied_whole_or_not_at_all() {
     std::fs::remove_file(bad).expect("it is there");
     place.muster(&["apply", "-f", &path(&place, "manifests")]).ok();
     place.wait_for_phase("good", "Succeeded");
+}
+
+#[test]
+fn an_interrupt_suspends_the_job_and_ends_the_command() {
+    let place = Place::up();
+    let file = Job::shell("held", 1, "echo up; exec sleep 1000").write(place.data());
+    let run = place
+        .command(&["run", &file.to_string_lossy()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("muster runs");
+    place.wait_for_phase("held", "Running");
+    let pid = i32::try_from(run.id()).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, Signal::INT).expect("it runs");
+    let outcome = Outcome::of(run.wait_with_output().expect("it is our child"));
+    assert_eq!(outcome.code, 130, "{outcome:#?}");
+    assert!(outcome.stderr.contains("muster resume held"), "{outcome:#?}");
+    place.wait_for_phase("held", "Suspended");
+    until("nothing is left", || replica_processes(place.data()).is_empty().then_some(()));
+    place.muster(&["delete", "held"]).ok();
 }

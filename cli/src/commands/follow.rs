@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_client::api::watch_event::Type;
-use muster_client::{Client, Error as ClientError, LogStream, WatchStream, api};
+use muster_client::{Client, Error as ClientError, LogStream, api};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -17,6 +17,9 @@ use crate::target::Target;
 
 /// Without a terminal passing news are printed at most this often.
 const PASSING_NEWS: Duration = Duration::from_secs(5);
+
+/// How long what was printed last may take to arrive, once it is known that nothing follows.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How a job ended.
 #[derive(Debug, Clone)]
@@ -125,7 +128,7 @@ impl Follower {
                 }
             }
             if let Some(ended) = self.ended(logs.is_none()) {
-                self.drain(&mut logs, &mut events).await;
+                self.drain(&mut logs).await;
                 return Ok(ended);
             }
         }
@@ -227,10 +230,16 @@ impl Follower {
         }
     }
 
-    async fn drain(&mut self, logs: &mut Option<LogStream>, _events: &mut WatchStream) {
-        while let Ok(Some(chunk)) = next_chunk_now(logs).await {
-            self.print(chunk).await;
-        }
+    /// Prints what is still on its way. The logs of a job that has ended come to an end; those of one that was
+    /// suspended stay open for its next generation.
+    async fn drain(&mut self, logs: &mut Option<LogStream>) {
+        let last_words = async {
+            while let Ok(Some(chunk)) = next_chunk_now(logs).await {
+                self.print(chunk).await;
+            }
+        };
+        // Over at the end of the log, or too late.
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
     }
 }
 
