@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use muster_model::{JobId, Placement, Wait};
 use muster_scheduler::{Plan, Policy, plan};
@@ -45,6 +45,9 @@ impl Waits {
     }
 }
 
+/// How long after something that passes, such as a full disk, planning is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Plans whenever the hub asks for it, until the brain stops.
 pub(crate) async fn run(
     brain: Brain,
@@ -64,11 +67,19 @@ pub(crate) async fn run(
                 for job in waits.replace(round.waits) {
                     hub.job_detail_changed(job);
                 }
-                propose(&brain, round.placements).await;
+                if !propose(&brain, round.placements).await {
+                    tokio::time::sleep(AGAIN).await;
+                    hub.ask_for_plan();
+                }
             }
             Err(BrainError::Stopping) => return Err(BrainError::Stopping),
-            // Without a leader there is nothing to plan; the next one asks again.
-            Err(error) => debug!(%error, "planning waits"),
+            // Without a leader there is nothing to plan; the next one asks again. Anything else passes.
+            Err(error @ BrainError::NotLeader { .. }) => debug!(%error, "planning waits"),
+            Err(error) => {
+                debug!(%error, "planning waits");
+                tokio::time::sleep(AGAIN).await;
+                hub.ask_for_plan();
+            }
         }
     }
 }
@@ -79,15 +90,20 @@ async fn one_round(brain: &Brain, policy: &Policy, clock: Clock) -> Result<Plan,
 }
 
 /// Proposes placements, so that many become one entry. One that is refused was overtaken by something that
-/// asked for planning again.
-async fn propose(brain: &Brain, placements: Vec<Placement>) {
+/// asked for planning again; one that failed otherwise, as on a full disk, must be asked for: the answer is then no.
+async fn propose(brain: &Brain, placements: Vec<Placement>) -> bool {
+    let mut is_done = true;
     let jobs: Vec<JobId> = placements.iter().map(|placement| placement.job).collect();
     let bodies = placements.into_iter().map(|placement| Body::BindGang(BindGang { placement }));
     for (job, outcome) in jobs.into_iter().zip(brain.submit_all(bodies).await) {
         match outcome {
             Ok(_) => {}
             Err(BrainError::Rejected(reason)) => debug!(muster.job.id = %job, %reason, "overtaken"),
-            Err(error) => warn!(muster.job.id = %job, %error, "a placement was not committed"),
+            Err(error) => {
+                warn!(muster.job.id = %job, %error, "a placement was not committed");
+                is_done &= matches!(error, BrainError::Stopping | BrainError::NotLeader { .. });
+            }
         }
     }
+    is_done
 }

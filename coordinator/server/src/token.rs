@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -31,10 +31,24 @@ pub(crate) fn load_or_create(data: &Path) -> io::Result<String> {
     }
 }
 
+/// A link could lead to a file that somebody else has made.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
 /// Reads a token file. One that others can read is closed to them.
 fn read(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
+    let mut file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} belongs to another user (uid {}), who would know the token; use a data directory of your own",
+                path.display(),
+                metadata.uid()
+            ),
+        ));
+    }
+    let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(path = %path.display(), "others could read the token; it is now closed to them");
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::{JobId, JobKey, NodeId, ReplicaId, Uid};
+use muster_model::{GangPhase, JobId, JobKey, NodeId, ReplicaId, Uid};
 
 use crate::change::{Change, Changes};
 use crate::state::State;
@@ -50,6 +50,12 @@ pub fn effects(before: &State, changes: &Changes) -> Vec<Effect> {
                     moved_gangs.insert(*id);
                     found.insert(Effect::Plan);
                 }
+            }
+            // It may have held back younger ones.
+            Change::Gang(id, None)
+                if before.gang(*id).is_some_and(|old| old.phase == GangPhase::Waiting) =>
+            {
+                found.insert(Effect::Plan);
             }
             Change::Replica(id, new) => replica(before, (*id, new.as_deref()), &mut found),
             _ => {}

@@ -73,7 +73,12 @@ pub(super) struct Driver {
     role: watch::Sender<RoleView>,
     /// The entry that a new leader must have applied before it decides anything.
     leads_from: Option<u64>,
+    /// The disk is full: timers that are due wait until then.
+    full_until: Option<Timestamp>,
 }
+
+/// How long due timers wait on a full disk before room is looked for again, in milliseconds.
+const FULL: u64 = 500;
 
 /// What a driver is made of.
 pub(super) struct Parts {
@@ -100,6 +105,7 @@ impl Driver {
             reads: Vec::new(),
             flight: None,
             role,
+            full_until: None,
             leads_from: None,
         }
     }
@@ -133,7 +139,8 @@ impl Driver {
     /// When the next timer is due, if this member would act on it.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let idle = self.flight.is_none() && self.leads();
-        self.state.next_due().filter(|_| idle)
+        let due = self.state.next_due().filter(|_| idle)?;
+        Some(self.full_until.map_or(due, |until| due.max(until)))
     }
 
     /// Answers everybody who waits; the member stops.
@@ -270,7 +277,9 @@ impl Driver {
         if self.waiting.is_empty() && !tick_is_due {
             return Ok(false);
         }
-        if let Err(full) = self.disk.has_room() {
+        let room = self.disk.has_room();
+        self.full_until = room.is_err().then(|| Timestamp(now.0 + FULL));
+        if let Err(full) = room {
             for waiting in self.waiting.drain(..) {
                 let _ = waiting.reply.send(Err(BrainError::DiskFull(full.clone())));
             }

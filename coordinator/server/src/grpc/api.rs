@@ -256,6 +256,14 @@ impl wire::muster_server::Muster for Api {
     ) -> Result<Response<wire::DeleteReply>, Status> {
         let request = request.into_inner();
         let id = apply::request_id(&request.request_id)?;
+        if let Some(id) = id
+            && self.context.read(move |state| state.tables().requests.get(&id).is_some()).await?
+        {
+            // It was done before, and the answer was lost; the job may be gone by now.
+            let (kind, namespace, name) = (request.kind, request.namespace, request.name);
+            let reference = wire::Ref { kind, namespace, name, ..wire::Ref::default() };
+            return Ok(Response::new(wire::DeleteReply { r#ref: Some(reference) }));
+        }
         let named = (&*request.kind, &*request.namespace, &*request.name);
         let (job, key) = self.context.find(named).await?;
         let uid = self

@@ -220,13 +220,13 @@ async fn write(
     }
     loop {
         let changes = inbox.take().await;
-        pass_on(context, changes, outbound).await?;
+        pass_on(context, (node, changes), outbound).await?;
     }
 }
 
 async fn pass_on(
     context: &SessionContext,
-    changes: SessionChanges,
+    (node, changes): (NodeId, SessionChanges),
     outbound: &Outbound,
 ) -> Result<(), Status> {
     let replicas = changes.replicas;
@@ -235,8 +235,9 @@ async fn pass_on(
             .brain
             .read(move |state| {
                 let order = |id| match state.order(id) {
-                    Some((_, ordered)) => convert::order(&ordered),
-                    None => convert::clear(id),
+                    Some((of, ordered)) if of == node => convert::order(&ordered),
+                    // It is gone, or has been given to another node since.
+                    _ => convert::clear(id),
                 };
                 replicas.into_iter().map(order).collect()
             })

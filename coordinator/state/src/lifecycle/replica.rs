@@ -2,7 +2,8 @@
 
 use muster_model::{AfterStop, ConditionType};
 use muster_model::{
-    Cause, Exit, GangPhase, JobId, JobPhase, Rank, ReplicaId, ReplicaPhase, RestartPolicy,
+    Cause, Exit, ExitStatus, GangPhase, JobId, JobPhase, Rank, ReplicaId, ReplicaPhase,
+    RestartPolicy,
 };
 
 use super::settle::settle;
@@ -16,6 +17,7 @@ pub(crate) fn replica_moved(draft: &mut Draft<'_>, id: ReplicaId, phase: Replica
     let Some(old) = draft.replica(id).cloned() else {
         return;
     };
+    let phase = not_as_ordered(draft, id.job, phase);
     if old.phase == phase || !old.phase.can_become(&phase) {
         return;
     }
@@ -43,6 +45,23 @@ pub(crate) fn replica_moved(draft: &mut Draft<'_>, id: ReplicaId, phase: Replica
         }
     }
     settle(draft, id.job);
+}
+
+/// The end of a rank that was stopped although nobody here had ordered it: a shim that got SIGTERM, as at a shutdown of its
+/// node, or an agent that had lost track. It is a failure from outside, even if the program took the signal as a reason
+/// to exit with 0.
+fn not_as_ordered(draft: &Draft<'_>, job: JobId, phase: ReplicaPhase) -> ReplicaPhase {
+    let is_ordered = matches!(
+        draft.the_gang(job).phase,
+        GangPhase::Stopping { .. } | GangPhase::Draining { .. }
+    );
+    match phase {
+        ReplicaPhase::Exited { exit, at } if exit.after_stop && !is_ordered => {
+            let status = if exit.status.is_success() { ExitStatus::Lost } else { exit.status };
+            ReplicaPhase::Exited { exit: Exit { status, after_stop: false }, at }
+        }
+        other => other,
+    }
 }
 
 /// A job runs once a replica of its deciding role does. A very short program may be seen only

@@ -4,7 +4,7 @@ use muster_model::{
     CleanPodPolicy, ConditionType, ExitStatus, GangPhase, Generation, JobId, JobPhase, Millis,
     Rank, Reason, ReplicaId, RequestId, Resources, RestartPolicy, RunPolicy,
 };
-use muster_state::{Accepted, Body, DeleteJob, Reply};
+use muster_state::{Accepted, Body, DeleteJob, Effect, Reply};
 
 use crate::world::{Shape, World, key};
 
@@ -71,6 +71,30 @@ fn a_killed_rank_restarts_the_whole_gang_as_the_next_generation() {
     assert!(!message.is_empty());
     let fences: Vec<_> = world.state.replicas_of(job).map(|(_, replica)| replica.fence).collect();
     assert!(fences.iter().all(|fence| *fence == gang.fence()));
+}
+
+#[test]
+fn a_rank_that_stopped_without_an_order_restarts_the_gang_also_when_it_ended_well() {
+    for status in [ExitStatus::Signal(15), ExitStatus::Code(0), ExitStatus::NeverStarted] {
+        let (mut world, job) = running(&Shape::ddp(3));
+        world.end_stopped(rank(job, 2), status.clone());
+        let judged = GangPhase::Stopping { next: muster_model::AfterStop::Judge };
+        assert_eq!(world.gang_phase(job), judged, "{status}");
+        world.settle();
+        assert_eq!(world.phase(job), Some(JobPhase::Running));
+        assert_eq!(world.state.gang(job).unwrap().generation, Generation(2));
+        assert_eq!(world.state.status(job).unwrap().restarts, 1);
+    }
+}
+
+#[test]
+fn a_waiting_job_that_goes_away_lets_planning_look_again() {
+    let mut world = World::with_nodes(&[1]);
+    let job = world.submit("large", &Shape::ddp(3));
+    world.settle();
+    assert_eq!(world.gang_phase(job), GangPhase::Waiting);
+    assert!(world.delete("large").is_ok());
+    assert!(world.effects.contains(&Effect::Plan), "{:?}", world.effects);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use muster_model::{
     RoleName, RoleSpec, RunPolicy, SchedulingPolicy, SuccessRule, Timestamp, Uid,
 };
 use muster_state::{
-    Accepted, Apply, BindGang, Body, Changes, Command, CreateJob, DeleteJob, Index,
+    Accepted, Apply, BindGang, Body, Changes, Command, CreateJob, DeleteJob, Effect, Index,
     NodeUnreachable, Order, Policy, RegisterNode, RemoveNode, ReplicaReport, Reply, ReportReplicas,
-    Reported, State, UpdateJob, decide, invariants,
+    Reported, State, UpdateJob, decide, effects, invariants,
 };
 
 /// What an agent knows of one replica.
@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) policy: Policy,
     pub(crate) now: Timestamp,
     pub(crate) agents: BTreeMap<NodeId, Agent>,
+    /// What followed from the last command.
+    pub(crate) effects: Vec<Effect>,
     uids: u32,
 }
 
@@ -110,6 +112,7 @@ impl World {
             policy: Policy::default(),
             now: Timestamp(1_000),
             agents: BTreeMap::new(),
+            effects: Vec::new(),
             uids: 0,
         }
     }
@@ -135,6 +138,7 @@ impl World {
             assert!(decision.changes.is_empty(), "a refusal must not change anything");
         }
         let before = self.state.clone();
+        self.effects = effects(&before, &decision.changes);
         let index = Index(self.state.applied().0 + 1);
         self.state.apply(index, &decision.changes);
         let copy = Changes::decode(&decision.changes.encode()).expect("own changes decode");
@@ -301,8 +305,16 @@ impl World {
 
     /// Ends one running replica.
     pub(crate) fn end(&mut self, id: ReplicaId, status: ExitStatus) {
+        self.end_as(id, Exit { status, after_stop: false });
+    }
+
+    /// Ends one replica as if it had been told to stop.
+    pub(crate) fn end_stopped(&mut self, id: ReplicaId, status: ExitStatus) {
+        self.end_as(id, Exit { status, after_stop: true });
+    }
+
+    fn end_as(&mut self, id: ReplicaId, exit: Exit) {
         let replica = self.state.replica(id).expect("the replica exists").clone();
-        let exit = Exit { status, after_stop: false };
         let agent = self.agents.get_mut(&replica.node).expect("its node has an agent");
         agent.replicas.insert(id, (replica.fence, Local::Exited(exit.clone())));
         self.report(replica.node, id, replica.fence, Reported::Exited(exit));
