@@ -4,6 +4,7 @@
 //! It runs on a thread of its own. What it has to say to the user comes to the shim's loop as notices.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -32,9 +33,14 @@ enum State {
 }
 
 impl Store {
-    /// Takes a port. Clients that connect to it wait, until the store is started or gone.
-    pub(super) fn reserve() -> Result<Self, Error> {
-        let reservation = Reservation::bind(None)?;
+    /// Takes a port. Clients that connect to it wait, until the store is started or gone. Where the node is known by a
+    /// loopback address, only this machine reaches it: the protocol has no authentication.
+    pub(super) fn reserve(node_address: &str) -> Result<Self, Error> {
+        let is_loopback = node_address.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback());
+        let reservation = match is_loopback {
+            true => Reservation::bind_loopback(None)?,
+            false => Reservation::bind(None)?,
+        };
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let bell = eventfd(0, flags).map_err(|source| Error::Bind { source })?;
         let (tell, told) = sync_channel(MOST);

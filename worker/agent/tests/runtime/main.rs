@@ -1,5 +1,6 @@
 //! The process runtime with real shims and real processes.
 
+mod adoption;
 mod contract;
 mod crashes;
 mod environments;

@@ -32,6 +32,9 @@ use crate::shim::record::{self, EXIT, ExitRecord, LAUNCH, Launch, SHIM, ShimProc
 /// How long the shims may take to answer, all of them together. One that does not is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long each of them has, however late its turn comes.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// Why a runtime cannot be opened.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -39,6 +42,17 @@ pub enum Error {
     #[error("cannot use {path}: {source}; name another directory, or make it writable")]
     Directory {
         /// The directory, or a path in it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What a replica left cannot be understood.
+    #[error(
+        "the replica in {path} cannot be understood: {source}; it may still run, so this agent does not start beside it: \
+         start the version of Muster that began it, or end its processes and remove that directory"
+    )]
+    Replica {
+        /// Its directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -66,7 +80,8 @@ pub(super) async fn adopt(shared: &Arc<Shared>) -> Result<Vec<Adopted>, Error> {
     let deadline = Instant::now() + PATIENCE;
     let mut adopted = Vec::new();
     let mut known = BTreeSet::new();
-    // All are looked at before any is asked, so that a slow one costs the others nothing.
+    let mut lost_ones = Vec::new();
+    // All are looked at before any is asked, and what is lost is swept after that: sweeping takes its time.
     for (path, found) in look(shared)? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         match found {
@@ -80,11 +95,19 @@ pub(super) async fn adopt(shared: &Arc<Shared>) -> Result<Vec<Adopted>, Error> {
             }
             Found::Listening(launch, stream) => {
                 let link = ShimLink::new(stream).ok();
-                adopted.push(ask(shared, &path, launch, link, deadline).await);
+                // A slow one must not cost the next one its life.
+                let own = deadline.max(Instant::now() + LEAST);
+                match ask(shared, launch, link, own).await {
+                    Ok(one) => adopted.push(one),
+                    Err(launch) => lost_ones.push((path, launch)),
+                }
             }
-            Found::Lost(launch) => adopted.push(lost(shared, &path, launch).await),
+            Found::Lost(launch) => lost_ones.push((path, launch)),
         }
         known.extend(name);
+    }
+    for (path, launch) in lost_ones {
+        adopted.push(lost(shared, &path, launch).await);
     }
     for name in shared.cgroups.replicas() {
         if !known.contains(&name) {
@@ -105,13 +128,11 @@ fn look(shared: &Shared) -> Result<Vec<(PathBuf, Found)>, Error> {
     let mut all = Vec::new();
     for entry in fs::read_dir(&folder).map_err(unusable(&folder))? {
         let path = entry.map_err(unusable(&folder))?.path();
-        match examine(&path) {
-            Ok(found) => all.push((path, found)),
-            Err(error) => {
-                // Left where it is: it may hold a replica of a newer version.
-                warn!(directory = %path.display(), %error, "a replica's directory cannot be understood");
-            }
-        }
+        // One that cannot be understood may hold a replica that runs, of another version perhaps. Without knowing which,
+        // this agent must not tell the coordinator that it has none of them: they would be started again beside it.
+        let found =
+            examine(&path).map_err(|source| Error::Replica { path: path.clone(), source })?;
+        all.push((path, found));
     }
     all.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(all)
@@ -126,8 +147,11 @@ fn examine(path: &Path) -> io::Result<Found> {
     if let Some(record) = ended()? {
         return Ok(Found::Ended(launch, record));
     }
-    if let Ok(stream) = directory::connect(path) {
-        return Ok(Found::Listening(launch, stream));
+    match directory::connect(path) {
+        Ok(stream) => return Ok(Found::Listening(launch, stream)),
+        Err(error) if is_nobody(&error) => {}
+        // Such as too many open files: it says nothing about the shim.
+        Err(error) => return Err(error),
     }
     // It may have ended between the two looks.
     if let Some(record) = ended()? {
@@ -137,6 +161,11 @@ fn examine(path: &Path) -> io::Result<Found> {
         Some(_) => Ok(Found::Lost(launch)),
         None => Ok(Found::Incomplete),
     }
+}
+
+/// Whether an error of connecting means that nobody listens.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
 fn ended(shared: &Arc<Shared>, launch: Box<Launch>, seen: Observation) -> Adopted {
@@ -151,27 +180,26 @@ async fn lost(shared: &Arc<Shared>, path: &Path, launch: Box<Launch>) -> Adopted
     ended(shared, launch, Observation::Exited(swept.exit))
 }
 
-/// Asks a shim how far its replica is.
+/// Asks a shim how far its replica is. One that does not answer gives its launch back.
 async fn ask(
     shared: &Arc<Shared>,
-    path: &Path,
     launch: Box<Launch>,
     link: Option<ShimLink>,
     deadline: Instant,
-) -> Adopted {
+) -> Result<Adopted, Box<Launch>> {
     let mut link = link;
     while let Some(mut open) = link.take() {
         match timeout_at(deadline, open.next()).await {
             Ok(Some(Report::Stage(Stage::Exited(exit)))) => {
-                return ended(shared, launch, Observation::Exited(exit));
+                return Ok(ended(shared, launch, Observation::Exited(exit)));
             }
-            Ok(Some(Report::Stage(stage))) => return follow(shared, launch, open, stage),
+            Ok(Some(Report::Stage(stage))) => return Ok(follow(shared, launch, open, stage)),
             Ok(Some(Report::Notice { .. })) => link = Some(open),
             // It hung up, or is too slow. If it ended meanwhile, the sweep finds its last word.
             Ok(None) | Err(_) => {}
         }
     }
-    lost(shared, path, launch).await
+    Err(launch)
 }
 
 fn follow(shared: &Arc<Shared>, launch: Box<Launch>, link: ShimLink, stage: Stage) -> Adopted {

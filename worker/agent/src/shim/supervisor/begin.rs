@@ -83,7 +83,9 @@ impl Supervisor {
     fn reserve(&mut self) -> Result<(Option<u16>, Option<u16>), Failure> {
         let port = |error: io::Error| Failure::passing(format!("cannot reserve a port: {error}"));
         if self.launch.spec.holds_store {
-            self.store = Some(Store::reserve().map_err(store::plain).map_err(port)?);
+            self.store = Some(
+                Store::reserve(&self.launch.node.address).map_err(store::plain).map_err(port)?,
+            );
         }
         if self.launch.spec.id.rank.0 == 0 {
             self.free_port = Some(FreePort::reserve().map_err(port)?);
