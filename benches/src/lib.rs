@@ -12,4 +12,4 @@ mod samples;
 pub use cluster::{Cluster, timed};
 pub use machine::{describe, version};
 pub use peer::Peer;
-pub use samples::{Samples, compare, rounds};
+pub use samples::{Samples, compare, is_measurement, rounds};

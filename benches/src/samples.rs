@@ -15,7 +15,8 @@ pub fn rounds(full: usize) -> usize {
 }
 
 /// Whether cargo asked for a measurement and not for a test.
-pub(crate) fn is_measurement() -> bool {
+#[must_use]
+pub fn is_measurement() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
@@ -23,6 +24,11 @@ impl Samples {
     /// Adds one.
     pub fn add(&mut self, duration: Duration) {
         self.seconds.push(duration.as_secs_f64());
+    }
+
+    /// Adds a duration that is too short to be printed, as that of `times` of them.
+    pub fn add_fine(&mut self, duration: Duration, times: u32) {
+        self.seconds.push(duration.as_secs_f64() * f64::from(times));
     }
 
     /// Whether there is none.
