@@ -28,6 +28,8 @@ pub enum Order {
     Stop(Millis),
     /// Forget; stop first what still runs.
     Clear,
+    /// One that cannot be read, and why. A coordinator of another version may send it.
+    Unreadable(String),
 }
 
 /// What the runtime saw of a replica.
@@ -178,6 +180,13 @@ impl Replicas {
             Order::Run(context) => self.run(key, context, actions),
             Order::Stop(grace) => self.stop(key, grace, actions),
             Order::Clear => self.clear(key, actions),
+            // One that runs goes on: it was understood when it was begun.
+            Order::Unreadable(why) if !self.known.contains_key(&key) => {
+                let status = ExitStatus::StartFailed { why, permanent: true };
+                let exit = Exit { status, after_stop: false };
+                actions.push(Action::Report(id, fence, Observation::Exited(exit)));
+            }
+            Order::Unreadable(_) => {}
         }
     }
 

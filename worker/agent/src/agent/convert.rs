@@ -56,7 +56,8 @@ fn exited(exit: &Exit) -> wire::Exited {
     wire::Exited { status: Some(status), after_stop: exit.after_stop }
 }
 
-/// An order; `None`, with a warning, for one that this version does not understand.
+/// An order. One that this version does not understand is an order all the same; `None` is only for a message without
+/// one.
 pub(super) fn order(wire: wire::Order) -> Option<(ReplicaId, Fence, Order)> {
     let reference = wire.replica?;
     let id = ReplicaId { job: JobId(reference.job), rank: Rank(reference.rank) };
@@ -68,7 +69,11 @@ pub(super) fn order(wire: wire::Order) -> Option<(ReplicaId, Fence, Order)> {
                 Ok(spec) => Order::Prepare(Box::new(spec)),
                 Err(error) => {
                     warn!(%error, "a launch specification cannot be read; is the agent older than the coordinator?");
-                    return None;
+                    Order::Unreadable(format!(
+                        "the agent (version {}) cannot read what the coordinator wants started: {error}; update the \
+                         agent",
+                        env!("CARGO_PKG_VERSION")
+                    ))
                 }
             }
         }

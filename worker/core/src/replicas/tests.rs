@@ -131,6 +131,16 @@ fn a_running_order_for_an_unknown_replica_reports_it_lost() {
 }
 
 #[test]
+fn an_order_that_cannot_be_read_fails_the_start_and_leaves_what_runs_alone() {
+    let unreadable = || (ID, fence(1), Order::Unreadable("a newer version".into()));
+    let status = ExitStatus::StartFailed { why: "a newer version".into(), permanent: true };
+    let mut replicas = Replicas::new();
+    let told = [Action::Report(ID, fence(1), exit(status, false))];
+    assert_eq!(replicas.ordered(true, [unreadable()]), told);
+    assert_eq!(running().ordered(true, [unreadable()]), []);
+}
+
+#[test]
 fn a_newer_fence_waits_until_the_older_one_is_gone() {
     let mut replicas = running();
     assert_eq!(replicas.ordered(false, [prepare(2)]), [Action::Stop(ID, fence(1), Millis(30_000))]);
