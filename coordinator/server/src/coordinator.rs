@@ -167,8 +167,8 @@ impl Coordinator {
             PLANNER,
             stopping(planner::run(brain.clone(), Arc::clone(&hub), Arc::clone(&waits), Clock)),
         );
-        let (reaper, asked) = (Arc::clone(&leases), brain.clone());
-        tasks.spawn(LEASES, async move { stopping(reaper.run(&asked)).await });
+        let (reaper, asked, sessions_of) = (Arc::clone(&leases), brain.clone(), Arc::clone(&hub));
+        tasks.spawn(LEASES, async move { stopping(reaper.run(&asked, &sessions_of)).await });
         let api = ApiContext {
             brain: brain.clone(),
             hub: Arc::clone(&hub),

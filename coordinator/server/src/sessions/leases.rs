@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::brain::{Brain, BrainError};
+use crate::hub::Hub;
 
 /// Nodes without a session and when their leases end.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Leases {
     }
 
     /// Declares nodes unreachable when their leases end, until the brain stops.
-    pub(crate) async fn run(&self, brain: &Brain) -> Result<Infallible, BrainError> {
+    pub(crate) async fn run(&self, brain: &Brain, hub: &Hub) -> Result<Infallible, BrainError> {
         loop {
             let known = brain
                 .read(|state| {
@@ -97,6 +98,10 @@ impl Leases {
                 None => self.changed.notified().await,
             }
             for node in self.take_ended(Instant::now()) {
+                // It may have come back while others were declared.
+                if !hub.sessions(Some(node)).is_empty() {
+                    continue;
+                }
                 info!(muster.node.id = %node, "no session within the lease");
                 let body = Body::NodeUnreachable(NodeUnreachable { node });
                 match brain.submit(None, body).await {

@@ -117,6 +117,23 @@ impl AgentService {
         }
     }
 
+    /// The lease may have ended between the registration and the begin of the session; from there on it does not.
+    async fn register_again(&self, node: NodeId, hello: &wire::Hello) -> Result<(), Status> {
+        let is_ready = self
+            .context
+            .brain
+            .read(move |state| state.node(node).is_some_and(|node| node.phase.is_ready()))
+            .await
+            .map_err(|error| status_of(&error))?;
+        if is_ready {
+            return Ok(());
+        }
+        match self.admit(hello).await? {
+            same if same == node => Ok(()),
+            _ => Err(Status::aborted("the node was removed meanwhile; connect again")),
+        }
+    }
+
     fn instances(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, Vec<u8>>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,18 +151,16 @@ impl AgentService {
         context.leases.present(node);
         info!(node.name = %hello.node_name, "agent connected");
         let ended = tokio::select! {
+            Err(status) = self.register_again(node, &hello) => Err(status),
             ended = write(context, node, (&hello, &inbox), &outbound) => ended.map(|never| match never {}),
             ended = read(context, node, inbound) => ended,
         };
+        // Otherwise the agent has a newer session, which all of this belongs to.
         if context.hub.detach_session(node, &inbox) {
             context.logs.lost(node);
-        }
-        let mut instances = self.instances();
-        if instances.get(&node) == Some(&hello.instance) {
-            instances.remove(&node);
+            self.instances().remove(&node);
             context.leases.absent(node);
         }
-        drop(instances);
         info!(node.name = %hello.node_name, "agent disconnected");
         if let Err(status) = &ended {
             // The agent reconnects; it should read why in its log.
