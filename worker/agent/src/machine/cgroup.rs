@@ -165,6 +165,16 @@ fn children(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// All directories below a directory, the innermost first: a program may make groups below its own.
+fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for child in children(dir) {
+        found.extend(below(&child));
+        found.push(child);
+    }
+    found
+}
+
 /// The agent's directory in a tree, made; `None` where that is not possible.
 fn place(mount: &mounts::Mount, options: &Options, agent: &str) -> Option<PathBuf> {
     let candidates = match &options.parent {

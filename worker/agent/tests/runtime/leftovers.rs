@@ -208,3 +208,34 @@ async fn what_an_init_container_leaves_behind_ends_with_it() {
         node.finish(&lab).await;
     }
 }
+
+/// Makes groups below the container's own, with a daemon in the innermost, and prints its pid.
+const NESTED: &str = "
+own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+for root in /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    case $own in */c0) ;; *) continue;; esac
+    mkdir -p \"$root$own/sub/deeper\" 2>/dev/null || continue
+    setsid sleep 1000 &
+    echo $! > \"$root$own/sub/deeper/cgroup.procs\" && echo $! && exit 0
+done
+exit 77";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_groups_that_a_program_made_below_its_own_go_with_it() {
+    let lab = Lab::new();
+    let mut node = lab.open().await;
+    let spec = replica(&lab.job, script("main", NESTED));
+    match node.run(&spec).await {
+        ExitStatus::Code(77) => {
+            eprintln!("skipped: groups below a container's own (none can be made here)");
+        }
+        ended => {
+            assert_eq!(ended, ExitStatus::Code(0));
+            let pid = node.output(&spec).await.trim().parse().expect("it prints a pid");
+            assert!(!is_alive(pid));
+        }
+    }
+    let began = Instant::now();
+    node.finish(&lab).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "nothing stood in the way of the removal");
+}

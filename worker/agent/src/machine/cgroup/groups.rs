@@ -9,7 +9,7 @@ use muster_model::{ContainerSpec, ResourceName};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::{Tree, TreeKind, children};
+use super::{Tree, TreeKind, below};
 
 /// The period over which a cpu quota is counted, in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
@@ -173,8 +173,8 @@ impl Groups {
     pub(crate) fn remove(&self) -> bool {
         let mut gone = true;
         for tree in &self.trees {
-            for child in children(&tree.dir) {
-                let _ = fs::remove_dir(child);
+            for group in below(&tree.dir) {
+                let _ = fs::remove_dir(group);
             }
             gone &= match fs::remove_dir(&tree.dir) {
                 Ok(()) => true,
@@ -242,7 +242,7 @@ fn limit(kind: TreeKind, dir: &Path, limits: Limits) -> io::Result<()> {
 /// The members of a group and of the groups below it.
 fn members(dir: &Path) -> Vec<Pid> {
     let mut found = Vec::new();
-    for group in children(dir).into_iter().chain([dir.to_owned()]) {
+    for group in below(dir).into_iter().chain([dir.to_owned()]) {
         let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
         let pids = text.lines().filter_map(|line| line.parse().ok());
         found.extend(pids.filter_map(Pid::from_raw));
@@ -259,7 +259,7 @@ fn kill_members(dir: &Path) {
 /// Kills the members while they are held still, so that none can fork away.
 fn held(dir: &Path, file: &str, (hold, free): (&str, &str)) {
     // The v1 freezer does not reach into the groups below by itself on every kernel.
-    let groups: Vec<PathBuf> = children(dir).into_iter().chain([dir.to_owned()]).collect();
+    let groups: Vec<PathBuf> = below(dir).into_iter().chain([dir.to_owned()]).collect();
     for group in &groups {
         let _ = fs::write(group.join(file), hold);
     }

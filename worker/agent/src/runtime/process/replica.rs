@@ -328,9 +328,48 @@ async fn reached(moment: Option<Instant>) {
     }
 }
 
-/// Collects the shim's process; it has ended, or is about to.
+/// How long a shim that has said its last word, or was killed, may take to be gone.
+const GONE: Duration = Duration::from_secs(20);
+
+/// Collects the shim's process; it has ended, or is about to. One that hangs in the kernel, such as on the file
+/// system of its log, is left to itself: the replica's end is told all the same.
 async fn reap(child: Option<Child>) {
-    if let Some(mut child) = child {
-        let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+    if let Some(child) = child
+        && !has_ended(child, GONE).await
+    {
+        warn!("a shim does not go away although it was killed; it hangs in the kernel");
+    }
+}
+
+/// Waits for the end of a child, without holding a thread up.
+async fn has_ended(mut child: Child, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < deadline => tokio::time::sleep(pause).await,
+            Ok(None) => return false,
+            Ok(Some(_)) | Err(_) => return true,
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_that_does_not_end_holds_nobody_up() {
+        let begin = |program: &str| Command::new(program).arg("1000").spawn().expect("it is there");
+        let slow = begin("sleep");
+        let pid = rustix::process::Pid::from_child(&slow);
+        assert!(!has_ended(slow, Duration::from_millis(20)).await);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+        let waited = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        assert!(waited.is_ok_and(|ended| ended.is_some()));
+        assert!(has_ended(begin("true"), Duration::from_secs(60)).await);
     }
 }

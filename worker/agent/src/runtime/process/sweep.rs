@@ -61,7 +61,10 @@ async fn end_all(groups: &Groups, marker: &str) -> bool {
             }
             processes::kill_marked(&marker) == 0 && groups.is_empty()
         });
-        quiet = if round.await.unwrap_or(false) { quiet + 1 } else { 0 };
+        // Even to look at a process that hangs in the kernel may hang.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(round) = tokio::time::timeout(left, round).await else { return false };
+        quiet = if round.unwrap_or(false) { quiet + 1 } else { 0 };
         if quiet == QUIET_ROUNDS {
             return true;
         }
