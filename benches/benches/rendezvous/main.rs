@@ -55,7 +55,17 @@ fn measure(shape: &Shape, server: &Server, rates: &mut Rates) {
     rates.processor.add_fine((server.processor() - before) / count, 1_000_000);
 }
 
+/// Whether a load was asked for: `cargo bench --bench rendezvous -- MULTI_GET`.
+fn is_wanted(name: &str) -> bool {
+    let mut wanted =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    wanted.peek().is_none() || wanted.any(|part| name.contains(&part))
+}
+
 fn storms(what: &str, start: impl Fn(Command) -> Server, peer: &Option<(Command, String)>) {
+    if !is_wanted(what) {
+        return;
+    }
     let [mut our_storms, mut their_storms] = [(); 2].map(|()| Samples::default());
     for _ in 0..rounds(7) {
         our_storms.add(storm(start(ours()).port, 64));
@@ -80,7 +90,7 @@ fn main() {
         counters("ADD, 4000 connections", if is_measurement() { 4000 } else { 40 }),
         batches("MULTI_GET of 100 keys, 8 connections", 8),
     ];
-    for shape in &shapes {
+    for shape in shapes.iter().filter(|shape| is_wanted(shape.name)) {
         let [mut our_rates, mut their_rates] = [(); 2].map(|()| Rates::default());
         for _ in 0..rounds(5) {
             measure(shape, &Server::start(ours()), &mut our_rates);
