@@ -55,6 +55,11 @@ impl Failure {
         self
     }
 
+    /// The stable code, if there is one.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
     /// Says what went wrong on stderr.
     pub(crate) fn report(&self) -> ExitCode {
         match &self.code {

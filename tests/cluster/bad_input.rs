@@ -150,6 +150,32 @@ fn the_token_is_asked_for() {
 }
 
 #[test]
+fn a_second_agent_of_one_name_is_refused_until_the_first_is_removed() {
+    let mut place = Place::apart();
+    let nodes = place.muster(&["nodes", "-o", "json"]).ok().json();
+    let name = nodes["items"][0]["metadata"]["name"].as_str().expect("a node").to_owned();
+    let other = Place::new();
+    let log = other.data().join("agent.log");
+    let token = place.data().join("token");
+    let mut second = other
+        .command(&["agent", "--node-name", &name, "--server", &place.server()])
+        .args(["--token-file", &token.to_string_lossy()])
+        .stderr(fs::File::create(&log).expect("room"))
+        .spawn()
+        .expect("muster runs");
+    let said =
+        |words: &str| fs::read_to_string(&log).unwrap_or_default().contains(words).then_some(());
+    until("the second agent is refused", || said("belongs to another agent"));
+    place.kill(Role::Agent);
+    until("the node can be removed", || {
+        (place.muster(&["nodes", "remove", &name]).code == 0).then_some(())
+    });
+    until("the second agent has the name", || said("session with the coordinator opened"));
+    second.kill().expect("it runs");
+    second.wait().expect("it ends");
+}
+
+#[test]
 fn without_a_coordinator_the_next_command_is_named() {
     let place = Place::new();
     let outcome = place.command(&["get"]).env_remove("MUSTER_SERVER").output();

@@ -68,6 +68,43 @@ fn a_directory_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_manifest_of_a_job_that_has_changed_since_is_not_applied() {
+    let place = Place::up();
+    let file = Job::shell("versioned", 0, "exec sleep 1000").write(place.data());
+    place.muster(&["apply", "-f", &file.to_string_lossy()]).ok();
+    place.wait_for_phase("versioned", "Running");
+    let was = place.object("versioned");
+    let saved = place.data().join("saved.json");
+    let apply = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut manifest = was.clone();
+        change(&mut manifest);
+        std::fs::write(&saved, manifest.to_string()).expect("room");
+        place.muster(&["apply", "-f", &saved.to_string_lossy()])
+    };
+    let suspended = |yes: bool| {
+        move |manifest: &mut serde_json::Value| {
+            manifest["spec"]["runPolicy"]["suspend"] = yes.into();
+        }
+    };
+    apply(&suspended(true)).ok();
+    place.wait_for_phase("versioned", "Suspended");
+    let overtaken = apply(&suspended(false));
+    assert_eq!(overtaken.code, 3, "{overtaken:#?}");
+    assert!(overtaken.stderr.contains("M2002"), "{overtaken:#?}");
+    let another = apply(&|manifest| {
+        manifest["metadata"]["uid"] = "1-2-3".into();
+        manifest["metadata"]["resourceVersion"] = "".into();
+    });
+    assert!(another.stderr.contains("deleted and created anew"), "{another:#?}");
+    // Commands that change one thing take the job as it is, and make none.
+    place.muster(&["resume", "versioned"]).ok();
+    place.wait_for_phase("versioned", "Running");
+    place.muster(&["delete", "versioned"]).ok();
+    assert_eq!(place.muster(&["resume", "versioned"]).code, 3);
+    assert!(place.job("versioned").is_none());
+}
+
+#[test]
 fn an_interrupt_suspends_the_job_and_ends_the_command() {
     let place = Place::up();
     let file = Job::shell("held", 1, "echo up; exec sleep 1000").write(place.data());

@@ -77,11 +77,13 @@ struct Client {
 }
 
 impl Load {
-    /// Connects; each client's request has an answer of `answer` bytes.
+    /// Connects, each client once the one before is served; each request has an answer of `answer` bytes.
     pub(crate) fn connect(port: u16, requests: Vec<Vec<u8>>, answer: usize) -> Self {
         let epoll = epoll::create(CreateFlags::CLOEXEC).expect("epoll");
         let connect = |(index, request)| {
-            let stream = connect(port);
+            let mut stream = connect(port);
+            stream.write_all(PING).expect("the server reads");
+            stream.read_exact(&mut [0; 4]).expect("the server answers");
             stream.set_nonblocking(true).expect("an option of every socket");
             let token = EventData::new_u64(index as u64);
             epoll::add(&epoll, &stream, token, EventFlags::IN).expect("a new socket");

@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 mod load;
+mod names;
 mod servers;
-mod slow_names;
 
 use load::{Load, add, multi_get, prepare, set, storm};
 use muster_benches::{Samples, compare, describe, is_measurement, rounds};
+use names::Names;
 use servers::{Server, ours, torch};
 
 /// Answers a second, and the server's processor time for each, of several runs.
@@ -62,15 +63,20 @@ fn is_wanted(name: &str) -> bool {
     wanted.peek().is_none() || wanted.any(|part| name.contains(&part))
 }
 
+/// From the making of a server until 64 clients that come at once are served.
+fn served(server: &Server) -> Duration {
+    server.made_in + storm(server.port, 64)
+}
+
 fn storms(what: &str, start: impl Fn(Command) -> Server, peer: &Option<(Command, String)>) {
     if !is_wanted(what) {
         return;
     }
     let [mut our_storms, mut their_storms] = [(); 2].map(|()| Samples::default());
     for _ in 0..rounds(7) {
-        our_storms.add(storm(start(ours()).port, 64));
+        our_storms.add(served(&start(ours())));
         if peer.is_some() {
-            their_storms.add(storm(start(torch().expect("it was there").0).port, 64));
+            their_storms.add(served(&start(torch().expect("it was there").0)));
         }
     }
     compare(what, &our_storms, "libuv", &their_storms);
@@ -84,6 +90,16 @@ fn main() {
         println!("beside: {version}");
     }
     println!("the times of loads are for a million answers");
+    let files = Names::from_files();
+    if let Err(why) = &files {
+        eprintln!("names resolve as on this machine, which slows torch's server down: {why}");
+    }
+    let start = |command| {
+        Server::start(match &files {
+            Ok(files) => files.seen_by(&command),
+            Err(_) => command,
+        })
+    };
     let shapes = [
         counters("ADD, 64 connections", 64),
         counters("ADD, 500 connections", 500),
@@ -93,20 +109,20 @@ fn main() {
     for shape in shapes.iter().filter(|shape| is_wanted(shape.name)) {
         let [mut our_rates, mut their_rates] = [(); 2].map(|()| Rates::default());
         for _ in 0..rounds(5) {
-            measure(shape, &Server::start(ours()), &mut our_rates);
+            measure(shape, &start(ours()), &mut our_rates);
             if let Some((command, _)) = torch().filter(|_| peer.is_some()) {
-                measure(shape, &Server::start(command), &mut their_rates);
+                measure(shape, &start(command), &mut their_rates);
             }
         }
         compare(shape.name, &our_rates.wall, "libuv", &their_rates.wall);
         let what = format!("{}: server's processor time", shape.name);
         compare(&what, &our_rates.processor, "libuv", &their_rates.processor);
     }
-    storms("64 clients at once", Server::start, &peer);
-    match slow_names::Resolver::start() {
-        Ok(resolver) => {
-            let start = |command| Server::start(resolver.with_slow_names(&command));
-            storms("64 clients at once, slow resolver", start, &peer);
+    storms("a new server and 64 clients at once", start, &peer);
+    match Names::slow() {
+        Ok(slow) => {
+            let start = |command| Server::start(slow.seen_by(&command));
+            storms("a new server and 64 clients at once, slow resolver", start, &peer);
         }
         Err(why) => eprintln!("skipped: slow resolver: {why}"),
     }

@@ -12,6 +12,8 @@ use muster_benches::{is_measurement, version};
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
+    /// How long it took to make the server, without the start of its process.
+    pub(crate) made_in: Duration,
 }
 
 fn repository() -> PathBuf {
@@ -61,7 +63,7 @@ pub(crate) fn torch() -> Option<(Command, String)> {
 }
 
 impl Server {
-    /// Starts it; its first line is its port.
+    /// Starts it; its first line is its port and the seconds that it took to make it.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -72,8 +74,10 @@ impl Server {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it tells its port");
-        let port = line.trim().parse().expect("a port");
-        Self { child, port }
+        let mut words = line.split_whitespace();
+        let port = words.next().and_then(|word| word.parse().ok()).expect("a port");
+        let seconds = words.next().and_then(|word| word.parse().ok()).expect("seconds");
+        Self { child, port, made_in: Duration::from_secs_f64(seconds) }
     }
 
     /// The processor time that it has used.

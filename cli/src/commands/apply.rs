@@ -18,7 +18,7 @@ pub(super) async fn run(global: &Global, args: &Apply) -> Result<ExitCode, Failu
     let manifests = files::read_all(&args.files)?;
     check_all(&client, &global.namespace, &manifests).await?;
     for manifest in manifests {
-        let how = How { create_only: false, dry_run: args.dry_run };
+        let how = How { dry_run: args.dry_run, ..How::default() };
         let reply = submit(&client, (&manifest, &global.namespace), how).await?;
         if !reply.refused.is_empty() {
             return Err(refused(&manifest, &reply.refused));

@@ -16,7 +16,7 @@ pub(super) async fn run(global: &Global, args: &Delete) -> Result<ExitCode, Fail
     let client = connect(global)?;
     let mut targets = Target::parse_all(&args.jobs);
     for manifest in files::read_all(&args.files)? {
-        let how = How { dry_run: true, create_only: false };
+        let how = How { dry_run: true, ..How::default() };
         let reply = submit(&client, (&manifest, &global.namespace), how).await?;
         let named = reply.applied.into_iter().filter_map(|applied| applied.r#ref);
         let immutable = reply.refused.into_iter().filter_map(|refused| refused.r#ref);

@@ -74,7 +74,7 @@ async fn create(
     (manifest, namespace): (&Manifest, &str),
 ) -> Result<Vec<api::Ref>, Failure> {
     loop {
-        let only = How { create_only: true, dry_run: false };
+        let only = How { create_only: true, ..How::default() };
         let reply = submit(client, (manifest, namespace), only).await?;
         if reply.refused.is_empty() {
             reply.applied.iter().for_each(show_warnings);

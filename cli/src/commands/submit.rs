@@ -10,6 +10,7 @@ use crate::output::say;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct How {
     pub(crate) create_only: bool,
+    pub(crate) update_only: bool,
     pub(crate) dry_run: bool,
 }
 
@@ -23,6 +24,7 @@ pub(crate) async fn submit(
         manifest: manifest.bytes.clone(),
         namespace: namespace.to_owned(),
         create_only: how.create_only,
+        update_only: how.update_only,
         dry_run: how.dry_run,
         submit_dir: manifest.directory.to_string_lossy().into_owned(),
         ..api::ApplyRequest::default()
@@ -44,7 +46,7 @@ pub(crate) async fn check_all(
     }
     let mut bad = Vec::new();
     for manifest in manifests {
-        let how = How { dry_run: true, create_only: false };
+        let how = How { dry_run: true, ..How::default() };
         let mut refused = submit(client, (manifest, namespace), how).await?.refused;
         refused.retain(|refusal| BAD_MANIFEST.contains(&&*refusal.code));
         if !refused.is_empty() {

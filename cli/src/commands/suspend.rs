@@ -25,7 +25,10 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets `spec.runPolicy.suspend` of a job.
+/// How often a change that was overtaken is made again.
+const ATTEMPTS: usize = 5;
+
+/// Sets `spec.runPolicy.suspend` of a job that exists: of this very one, and nothing else of it.
 pub(super) async fn set(
     client: &Client,
     (namespace, target): (&str, &Target),
@@ -36,7 +39,24 @@ pub(super) async fn set(
         namespace: namespace.to_owned(),
         name: target.name.clone(),
     };
-    let object = client.get(request).await?;
+    for _ in 1..ATTEMPTS {
+        match once(client, (namespace, target), (&request, suspend)).await {
+            Err(failure) if failure.code() == Some(OVERTAKEN) => {}
+            other => return other,
+        }
+    }
+    once(client, (namespace, target), (&request, suspend)).await
+}
+
+/// Somebody else changed the job between the look at it and the change.
+const OVERTAKEN: &str = "M2002";
+
+async fn once(
+    client: &Client,
+    (namespace, target): (&str, &Target),
+    (request, suspend): (&api::GetRequest, bool),
+) -> Result<(), Failure> {
+    let object = client.get(request.clone()).await?;
     let mut job: Value = serde_json::from_slice(&object.json).map_err(|error| {
         Failure::refused("M5004", format!("the coordinator sent no JSON: {error}"))
     })?;
@@ -46,6 +66,7 @@ pub(super) async fn set(
         bytes: job.to_string().into_bytes(),
         directory: std::env::current_dir()?,
     };
-    let reply = submit(client, (&manifest, namespace), How::default()).await?;
+    let reply =
+        submit(client, (&manifest, namespace), How { update_only: true, ..How::default() }).await?;
     if reply.refused.is_empty() { Ok(()) } else { Err(refused(&manifest, &reply.refused)) }
 }

@@ -70,7 +70,21 @@ pub enum Reason {
         /// The node.
         node: NodeName,
     },
-    /// Another running agent has registered under this name.
+    /// The manifest names another object or an older version than there is now.
+    Conflict {
+        /// The job.
+        job: JobKey,
+        /// What has happened to it.
+        why: String,
+    },
+    /// The change alone does not fit into an entry of the log.
+    TooLarge {
+        /// Its size in bytes, about.
+        bytes: usize,
+        /// What an entry may measure.
+        limit: usize,
+    },
+    /// Another agent has registered under this name.
     NodeNameTaken {
         /// The name.
         node: NodeName,
@@ -90,9 +104,10 @@ impl Reason {
             Self::Immutable { .. } => "M1006",
             Self::BeingDeleted { .. } => "M1007",
             Self::Finished { .. } => "M1008",
-            Self::StalePlan { .. } => "M2002",
+            Self::StalePlan { .. } | Self::Conflict { .. } => "M2002",
             Self::NodeInUse { .. } => "M2003",
             Self::NodeNameTaken { .. } => "M2004",
+            Self::TooLarge { .. } => "M1011",
         })
     }
 }
@@ -132,9 +147,16 @@ impl fmt::Display for Reason {
             Self::NodeInUse { node } => {
                 write!(f, "node {node} is reachable; stop its agent before you remove it")
             }
+            Self::Conflict { job, why } => write!(f, "{job} is not the one in the manifest: {why}"),
+            Self::TooLarge { bytes, limit } => write!(
+                f,
+                "the change is too large: {bytes} bytes of records, and {limit} go into one entry of the log; use \
+                 fewer replicas, smaller manifests or fewer documents at a time"
+            ),
             Self::NodeNameTaken { node, address } => write!(
                 f,
-                "another agent at {address} runs under the name {node}; give this one another with --node-name"
+                "the name {node} belongs to another agent, last seen at {address}; give this one another with \
+                 --node-name, or, if that machine is gone for good, free the name with `muster nodes remove {node}`"
             ),
         }
     }

@@ -152,6 +152,8 @@ pub struct RegisterNode {
     pub labels: BTreeMap<String, String>,
     /// Its agent's version.
     pub version: String,
+    /// See [`crate::Node::agent`].
+    pub agent: String,
 }
 
 /// See [`Body::NodeUnreachable`].

@@ -93,6 +93,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// How many records were written.
+    pub(crate) fn size(&self) -> usize {
+        self.jobs.changed.len() + self.replicas.changed.len() + self.events.changed.len()
+    }
+
     /// The changes in the order in which they apply. The clock alone is no change.
     pub(crate) fn finish(self) -> Changes {
         let mut puts = Vec::new();
@@ -247,22 +252,23 @@ impl<'a> Draft<'a> {
         newest_drafted.or_else(|| self.events.base.range(range).next_back().map(|(_, event)| event))
     }
 
+    /// Keeps the newest events of a job, also when one decision makes many: a gang of ten thousand ranks that fail at
+    /// once.
     fn drop_old_events(&mut self, job: JobId) {
         let range = (job, EventId(0))..=(job, EventId(u64::MAX));
-        let kept = self
-            .events
-            .base
-            .range(range.clone())
-            .filter(|(key, _)| !matches!(self.events.changed.get(key), Some(None)));
-        let oldest: Vec<_> = kept.map(|(key, _)| *key).collect();
-        let added = self
-            .events
-            .changed
-            .range(range)
-            .filter(|(key, event)| event.is_some() && self.events.base.get(key).is_none());
-        let surplus = (oldest.len() + added.count()).saturating_sub(self.policy.events_per_job);
-        for key in oldest.into_iter().take(surplus) {
-            self.events.set(key, None);
+        let is_gone = |key: &(JobId, EventId)| matches!(self.events.changed.get(key), Some(None));
+        let stored = self.events.base.range(range.clone()).map(|(key, _)| *key);
+        let mut all: Vec<_> = stored.filter(|key| !is_gone(key)).collect();
+        let drafted = self.events.changed.range(range).filter(|(_, event)| event.is_some());
+        let base = self.events.base;
+        all.extend(drafted.map(|(key, _)| *key).filter(|key| base.get(key).is_none()));
+        let surplus = all.len().saturating_sub(self.policy.events_per_job);
+        for key in all.into_iter().take(surplus) {
+            if base.get(&key).is_some() {
+                self.events.set(key, None);
+            } else {
+                self.events.changed.remove(&key);
+            }
         }
     }
 

@@ -108,11 +108,11 @@ pub struct RoleTally {
     pub ready: u32,
     /// Running.
     pub running: u32,
-    /// Ended well.
+    /// Ended well, and by themselves.
     pub succeeded: u32,
     /// Ended badly by themselves.
     pub failed: u32,
-    /// Ended because they were told to.
+    /// Ended because they were told to, however.
     pub stopped: u32,
 }
 
@@ -156,6 +156,10 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// The version of its agent.
     pub version: String,
+    /// The id that its agent drew when its data directory was made: what tells it from another machine of the same
+    /// name. Empty in a record of before there were such ids.
+    #[serde(default)]
+    pub agent: String,
     /// When it first registered.
     pub created: Timestamp,
     /// Whether its agent has a session.
@@ -222,8 +226,9 @@ impl RoleTally {
             ReplicaPhase::Assigned => &mut self.assigned,
             ReplicaPhase::Ready { .. } => &mut self.ready,
             ReplicaPhase::Running { .. } => &mut self.running,
-            ReplicaPhase::Exited { exit, .. } if exit.status.is_success() => &mut self.succeeded,
+            // A program that ends with 0 because it was told to stop has not finished its work.
             ReplicaPhase::Exited { exit, .. } if exit.after_stop => &mut self.stopped,
+            ReplicaPhase::Exited { exit, .. } if exit.status.is_success() => &mut self.succeeded,
             ReplicaPhase::Exited { .. } => &mut self.failed,
         }
     }

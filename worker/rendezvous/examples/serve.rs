@@ -1,10 +1,11 @@
 //! A rendezvous store alone, for tests and benchmarks: `serve [--port N] [--shared-inits] [--world-size N]`.
 //!
-//! It prints its port on the first line of stdout and what users must hear on stderr, and serves until it is
-//! ended.
+//! It prints its port, and the seconds that it took to make the server, on the first line of stdout and what users must
+//! hear on stderr, and serves until it is ended.
 
 use std::error::Error;
 use std::io::{Read, Write, stdin, stdout};
+use std::time::Instant;
 
 use muster_rendezvous::{Options, Reservation, Server};
 
@@ -22,8 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             other => return Err(format!("{other} is not known").into()),
         }
     }
+    let begin = Instant::now();
     let server = Server::start(Reservation::bind(port)?, options)?;
-    println!("{}", server.port());
+    println!("{} {:.6}", server.port(), begin.elapsed().as_secs_f64());
     stdout().flush()?;
     // Until whoever started it goes away.
     stdin().read_to_end(&mut Vec::new())?;

@@ -1,15 +1,22 @@
 //! Deciding a batch of commands into one entry.
 
-use muster_model::Timestamp;
-use muster_state::{Body, Changes, Command, Effect, Index, Policy, Reply, State, decide, effects};
+use muster_model::{Reason, Timestamp};
+use muster_state::{
+    Body, Changes, Command, Decision, Effect, Index, Policy, Reply, State, decide, effects,
+};
 use tokio::sync::oneshot;
 
 use super::handle::{BrainError, Outcome};
 
 /// An entry holds at most this many commands,
 const MAX_COMMANDS: usize = 1024;
-/// and about this many bytes of changes.
+/// and about this many bytes of changes, or one command that needs more,
 const MAX_BYTES: usize = 1 << 20;
+/// which is refused beyond this: an entry and its envelope travel in one message of
+/// [`muster_proto::MAX_MESSAGE_BYTES`].
+const MAX_COMMAND_BYTES: usize = 14 << 20;
+/// The most that an entry may measure.
+pub(super) const MAX_ENTRY_BYTES: usize = MAX_COMMAND_BYTES + MAX_BYTES;
 
 /// A command that waits to be decided.
 pub(super) struct Waiting {
@@ -59,11 +66,15 @@ impl Batch {
         command: Command,
         reply: Option<oneshot::Sender<Outcome>>,
     ) -> usize {
-        let decision = decide(state, policy, &command);
-        let mut bytes = 0;
+        let mut decision = decide(state, policy, &command);
+        let mut bytes =
+            decision.changes.writes().map(|w| w.value.as_ref().map_or(16, Vec::len) + 32).sum();
+        if bytes > MAX_COMMAND_BYTES {
+            let reason = Reason::TooLarge { bytes, limit: MAX_COMMAND_BYTES };
+            decision = Decision { reply: Reply::Rejected(reason), changes: Changes::default() };
+            bytes = 0;
+        }
         if !decision.changes.is_empty() {
-            bytes =
-                decision.changes.writes().map(|w| w.value.as_ref().map_or(16, Vec::len) + 32).sum();
             self.effects.extend(effects(state, &decision.changes));
             state.apply(index, &decision.changes);
             self.changes.append(decision.changes);

@@ -137,6 +137,7 @@ mod tests {
                 capacity: Resources::new().with("cpu", 4000),
                 labels: BTreeMap::new(),
                 version: "0".into(),
+                agent: String::new(),
             });
             let command = Command { request: None, at: Timestamp(index), body };
             let decision = decide(&state, &Policy::default(), &command);

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::batch::MAX_ENTRY_BYTES;
 use super::disk::{Disk, DiskError, Opened};
 use super::driver::{Driver, Fatal, Parts};
 use super::handle::{Brain, Input, QUEUE, RoleView, SharedHub};
@@ -63,6 +64,8 @@ pub(crate) fn open(
     let Opened { disk, boot, state, cluster } = Disk::open(&config.data)?;
     let mut consensus = Config::new(MemberId(1));
     consensus.seed = seed(&cluster);
+    consensus.max_entry_bytes = MAX_ENTRY_BYTES;
+    consensus.max_receive_bytes = muster_proto::MAX_MESSAGE_BYTES;
     let node = Node::new(consensus, boot)?;
     info!(applied = %state.applied(), jobs = state.tables().jobs.len(), "state recovered");
     let (inputs, queue) = mpsc::channel(QUEUE);

@@ -173,7 +173,17 @@ async fn plan(
     let mut plan = Vec::new();
     for (document, job) in admitted {
         let planned = match existing.get(&job.key) {
+            None if request.update_only => {
+                let why = Reason::JobNotFound { job: job.key.clone() };
+                let gone = job_ref(&job.key, &Uid(String::new()));
+                Err(Box::new(reason(document, why, gone)))
+            }
             None => Ok(create(job)),
+            Some(old) if overtaken(&document.value, old).is_some() => {
+                let why = overtaken(&document.value, old).unwrap_or_default();
+                let why = Reason::Conflict { job: job.key.clone(), why };
+                Err(Box::new(reason(document, why, job_ref(&job.key, &old.uid))))
+            }
             Some(old) if old.deleting => {
                 let why = Reason::BeingDeleted { job: job.key.clone() };
                 Err(Box::new(reason(document, why, job_ref(&job.key, &old.uid))))
@@ -190,6 +200,22 @@ async fn plan(
         }
     }
     Ok(if refused.is_empty() { Ok(plan) } else { Err(refused) })
+}
+
+/// Why a document that names the object which it was made from must not change what there is now, as in Kubernetes
+/// (`metadata.uid` and `metadata.resourceVersion` are preconditions). A version is as good as new as long as nobody
+/// has changed the manifest: the status alone moves on by itself.
+fn overtaken(document: &Value, old: &Existing) -> Option<String> {
+    let given = |field: &str| document["metadata"][field].as_str().filter(|text| !text.is_empty());
+    if given("uid").is_some_and(|uid| uid != old.uid.0) {
+        return Some("it was deleted and created anew since".into());
+    }
+    let version = given("resourceVersion").and_then(|version| version.parse::<u64>().ok());
+    version.is_some_and(|version| version < old.version.0).then(|| {
+        "somebody else has changed it since; get it again, or leave metadata.resourceVersion out to change it all \
+         the same"
+            .into()
+    })
 }
 
 /// Records where the manifest was submitted from, unless it says so itself.

@@ -33,7 +33,8 @@ fn grpc_code(reason: &Reason) -> Code {
         Reason::Invalid { .. } => Code::InvalidArgument,
         Reason::AlreadyExists { .. } | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
         Reason::JobNotFound { .. } | Reason::NodeNotFound { .. } => Code::NotFound,
-        Reason::StalePlan { .. } => Code::Aborted,
+        Reason::StalePlan { .. } | Reason::Conflict { .. } => Code::Aborted,
+        Reason::TooLarge { .. } => Code::ResourceExhausted,
         Reason::Immutable { .. }
         | Reason::BeingDeleted { .. }
         | Reason::Finished { .. }

@@ -57,6 +57,7 @@ pub(super) fn register(hello: &wire::Hello, name: NodeName) -> RegisterNode {
         capacity: capacity.map(|(name, amount)| (ResourceName(name.clone()), *amount)).collect(),
         labels: hello.labels.clone().into_iter().collect(),
         version: hello.version.clone(),
+        agent: hello.agent.clone(),
     }
 }
 

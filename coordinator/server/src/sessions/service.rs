@@ -16,6 +16,7 @@ use muster_proto::v1::agent_message::Body as FromAgent;
 use muster_proto::v1::coordinator_message::Body as ToAgent;
 use muster_service::{OnEnd, OnStop, TaskKind, Tasks};
 use muster_state::{Accepted, Body, ReportReplicas};
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -32,6 +33,11 @@ use crate::logs::LogRelay;
 const OUTBOUND: usize = 32;
 /// How long an agent may take to say who it is.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// A command holds at most this many of an agent's reports, so that what it changes fits into an entry.
+const REPORTS: usize = 1000;
+/// Orders travel in messages of about this many bytes.
+const ORDERS_BYTES: usize = 1 << 20;
 
 const SESSION: TaskKind =
     TaskKind { name: "agent-session", on_stop: OnStop::Abort, on_end: OnEnd::Log };
@@ -206,6 +212,26 @@ async fn send(outbound: &Outbound, body: ToAgent) -> Result<(), Status> {
     outbound.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent is gone"))
 }
 
+/// Sends orders in as many pieces as they need.
+async fn send_orders(
+    outbound: &Outbound,
+    (full, orders): (bool, Vec<wire::Order>),
+) -> Result<(), Status> {
+    let mut piece = wire::Orders { full, ..wire::Orders::default() };
+    let mut bytes = 0;
+    for order in orders {
+        let length = order.encoded_len();
+        if bytes > 0 && bytes + length > ORDERS_BYTES {
+            let sent = std::mem::take(&mut piece);
+            send(outbound, ToAgent::Orders(wire::Orders { more: true, ..sent })).await?;
+            bytes = 0;
+        }
+        bytes += length;
+        piece.orders.push(order);
+    }
+    send(outbound, ToAgent::Orders(piece)).await
+}
+
 async fn write(
     context: &SessionContext,
     node: NodeId,
@@ -229,7 +255,7 @@ async fn write(
         })
         .await
         .map_err(|error| status_of(&error))?;
-    send(outbound, ToAgent::Orders(wire::Orders { full: true, orders })).await?;
+    send_orders(outbound, (true, orders)).await?;
     if !forgotten.is_empty() {
         send(outbound, ToAgent::ForgetJobs(wire::ForgetJobs { uids: forgotten })).await?;
     }
@@ -258,7 +284,7 @@ async fn pass_on(
             })
             .await
             .map_err(|error| status_of(&error))?;
-        send(outbound, ToAgent::Orders(wire::Orders { full: false, orders })).await?;
+        send_orders(outbound, (false, orders)).await?;
     }
     if !changes.gone.is_empty() {
         let uids = changes.gone.into_iter().map(|uid| uid.0).collect();
@@ -312,7 +338,12 @@ async fn take_reports(
     for report in &reports {
         context.details.forget(report.id);
     }
-    let body = Body::ReportReplicas(ReportReplicas { node, reports });
-    context.brain.submit(None, body).await.map_err(|error| status_of(&error))?;
+    let pieces = reports.chunks(REPORTS);
+    let bodies: Vec<Body> = pieces
+        .map(|reports| Body::ReportReplicas(ReportReplicas { node, reports: reports.to_vec() }))
+        .collect();
+    for outcome in context.brain.submit_all(bodies).await {
+        outcome.map_err(|error| status_of(&error))?;
+    }
     Ok(())
 }

@@ -48,7 +48,7 @@ fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
         Body::DeleteJob(delete) => delete_job::decide(draft, delete),
         Body::BindGang(bind) => bind_gang::decide(draft, bind),
         Body::ReportReplicas(reports) => Ok(report_replicas::decide(draft, reports)),
-        Body::RegisterNode(register) => Ok(register_node::decide(draft, register)),
+        Body::RegisterNode(register) => register_node::decide(draft, register),
         Body::NodeUnreachable(node) => Ok(unreachable_node::decide(draft, node)),
         Body::RemoveNode(remove) => remove_node::decide(draft, remove),
         Body::Tick => Ok(tick::decide(draft)),

@@ -1,4 +1,7 @@
 //! Timers that are due.
+//!
+//! Only so many at a time: what one tick changes must fit into an entry, and each timer may restart a gang of thousands
+//! of ranks. Those that are left are still due, so that the next tick follows at once.
 
 use muster_model::{AfterStop, GangPhase};
 
@@ -7,9 +10,16 @@ use crate::draft::Draft;
 use crate::lifecycle;
 use crate::record::{TimerKey, TimerKind};
 
+/// After so many changed records a tick leaves the rest to the next one.
+const MAX_RECORDS: usize = 10_000;
+
 pub(super) fn decide(draft: &mut Draft<'_>) -> Accepted {
     let due: Vec<TimerKey> = draft.base.due(draft.now).collect();
+    let start = draft.size();
     for key in due {
+        if draft.size() - start > MAX_RECORDS {
+            break;
+        }
         // An earlier timer of the same tick may have cancelled or moved this one.
         if draft.timer(key).is_some_and(|timer| timer.at <= draft.now) {
             draft.cancel_timer(key.job, key.kind);

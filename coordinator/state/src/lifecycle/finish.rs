@@ -18,14 +18,15 @@ pub(super) fn succeed(draft: &mut Draft<'_>, job: JobId) {
     let message = narrate::succeeded(draft, job);
     set_condition(draft, job, (ConditionType::Succeeded, true), message);
     placement::free_exited(draft, job);
+    let is_stopping = matches!(draft.the_gang(job).phase, GangPhase::Stopping { .. });
     match draft.the_job(job).gang.run_policy.clean_pod_policy {
-        CleanPodPolicy::None => {
+        CleanPodPolicy::None if !is_stopping => {
             let until = draft.now.plus(longest_grace(draft, job));
             set_gang_phase(draft, job, GangPhase::Draining { until });
             draft.set_timer(job, TimerKind::Drain, until);
             settle(draft, job);
         }
-        CleanPodPolicy::Running | CleanPodPolicy::All => stop(draft, job, AfterStop::Release),
+        _ => stop(draft, job, AfterStop::Release),
     }
 }
 

@@ -13,6 +13,11 @@ pub(super) fn settle(draft: &mut Draft<'_>, job: JobId) {
     match gang.phase {
         GangPhase::Preparing if gang.all_ready() => generation::open(draft, job),
         GangPhase::Running if has_succeeded(draft, job) => finish::succeed(draft, job),
+        // The deciding ranks had done their work before the order to stop reached them: another rank's failure
+        // does not undo that.
+        GangPhase::Stopping { next: AfterStop::Judge } if has_succeeded(draft, job) => {
+            finish::succeed(draft, job);
+        }
         GangPhase::Draining { .. } if gang.all_exited() => finish::release(draft, job),
         GangPhase::Stopping { next } if gang.all_exited() => stopped(draft, job, next),
         _ => {}

@@ -4,7 +4,7 @@ use muster_model::{
     CleanPodPolicy, ConditionType, ExitStatus, GangPhase, Generation, JobId, JobPhase, Millis,
     Rank, Reason, ReplicaId, RequestId, Resources, RestartPolicy, RunPolicy,
 };
-use muster_state::{Accepted, Body, DeleteJob, Effect, Reply};
+use muster_state::{Accepted, Body, DeleteJob, Effect, NodeUnreachable, RemoveNode, Reply};
 
 use crate::world::{Shape, World, key};
 
@@ -85,6 +85,56 @@ fn a_rank_that_stopped_without_an_order_restarts_the_gang_also_when_it_ended_wel
         assert_eq!(world.state.gang(job).unwrap().generation, Generation(2));
         assert_eq!(world.state.status(job).unwrap().restarts, 1);
     }
+}
+
+#[test]
+fn work_that_was_done_before_the_order_to_stop_is_not_undone_by_another_ranks_failure() {
+    for policy in [CleanPodPolicy::None, CleanPodPolicy::All] {
+        let run_policy = RunPolicy { clean_pod_policy: policy, ..RunPolicy::default() };
+        let (mut world, job) = running(&with_policy(3, run_policy));
+        world.end(rank(job, 2), ExitStatus::Code(1));
+        world.end(rank(job, 0), ExitStatus::Code(0));
+        assert_eq!(world.phase(job), Some(JobPhase::Succeeded));
+        world.settle();
+        assert_eq!(world.gang_phase(job), GangPhase::Released);
+        assert_eq!(world.phase(job), Some(JobPhase::Succeeded));
+    }
+}
+
+#[test]
+fn a_master_that_ends_with_0_because_it_was_told_to_stop_has_not_succeeded() {
+    let (mut world, job) = running(&Shape::ddp(3));
+    world.end(rank(job, 2), ExitStatus::Signal(9));
+    world.end_stopped(rank(job, 0), ExitStatus::Code(0));
+    world.settle();
+    assert_eq!(world.phase(job), Some(JobPhase::Running));
+    assert_eq!(world.state.gang(job).unwrap().generation, Generation(2));
+}
+
+#[test]
+fn a_nodes_name_stays_with_the_agent_that_registered_it_until_the_node_is_removed() {
+    let mut world = World::with_nodes(&[1]);
+    let name = world.state.tables().nodes.iter().next().unwrap().1.name.to_string();
+    let other = |world: &mut World| world.register_agent((&name, "another"), 8);
+    let refusal = other(&mut world).unwrap_err();
+    assert!(matches!(refusal, Reason::NodeNameTaken { .. }), "{refusal}");
+    let node = *world.state.tables().nodes.iter().next().unwrap().0;
+    world.command(Body::NodeUnreachable(NodeUnreachable { node }));
+    assert!(other(&mut world).is_err(), "its replicas may still run there");
+    world.command(Body::RemoveNode(RemoveNode { name: name.clone() }));
+    assert!(other(&mut world).is_ok());
+}
+
+#[test]
+fn two_thousand_ranks_that_fail_at_once_leave_no_more_events_than_a_job_keeps() {
+    let mut world = World::with_nodes(&[2000]);
+    let job = world.submit("wide", &Shape::ddp(1999));
+    world.settle();
+    let all = (1..2000).map(|worker| (rank(job, worker), ExitStatus::Code(1)));
+    world.end_all(all);
+    let events = world.state.tables().events.iter().count();
+    let kept = muster_state::Policy::default().events_per_job;
+    assert!(events > 1 && events <= kept, "{events} events");
 }
 
 #[test]

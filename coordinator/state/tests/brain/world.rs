@@ -155,16 +155,27 @@ impl World {
     }
 
     pub(crate) fn register(&mut self, name: &str, cores: u64) -> NodeId {
+        let agent = format!("agent of {name}");
+        self.register_agent((name, &agent), cores).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Registers a node for an agent of the given id.
+    pub(crate) fn register_agent(
+        &mut self,
+        (name, agent): (&str, &str),
+        cores: u64,
+    ) -> Result<NodeId, Reason> {
         let reply = self.command(Body::RegisterNode(RegisterNode {
             name: NodeName::new(name).expect("test names are subdomains"),
             address: format!("10.0.0.{}", self.agents.len() + 1),
             capacity: Resources::new().with("cpu", cores * 1000),
             labels: BTreeMap::new(),
             version: "0".into(),
+            agent: agent.into(),
         }));
-        let Reply::Accepted(Accepted::Registered(id)) = reply else { panic!("{reply:?}") };
+        let Accepted::Registered(id) = reply.into_result()? else { panic!("registered otherwise") };
         self.agents.entry(id).or_default().connected = true;
-        id
+        Ok(id)
     }
 
     pub(crate) fn submit(&mut self, name: &str, shape: &Shape) -> JobId {
@@ -311,6 +322,20 @@ impl World {
     /// Ends one replica as if it had been told to stop.
     pub(crate) fn end_stopped(&mut self, id: ReplicaId, status: ExitStatus) {
         self.end_as(id, Exit { status, after_stop: true });
+    }
+
+    /// Ends replicas of one node in one report.
+    pub(crate) fn end_all(&mut self, ends: impl Iterator<Item = (ReplicaId, ExitStatus)>) {
+        let mut node = None;
+        let mut reports = Vec::new();
+        for (id, status) in ends {
+            let replica = self.state.replica(id).expect("the replica exists");
+            let (fence, exit) = (replica.fence, Exit { status, after_stop: false });
+            assert_eq!(*node.get_or_insert(replica.node), replica.node);
+            reports.push(ReplicaReport { id, fence, what: Reported::Exited(exit) });
+        }
+        let node = node.expect("at least one replica ends");
+        self.command(Body::ReportReplicas(ReportReplicas { node, reports }));
     }
 
     fn end_as(&mut self, id: ReplicaId, exit: Exit) {

@@ -54,6 +54,9 @@ pub enum Error {
     /// The address or the token of the coordinator.
     #[error("the coordinator's address or token cannot be used: {0}")]
     Link(String),
+    /// Who this agent is.
+    #[error("the agent's identity: {0}")]
+    Identity(std::io::Error),
     /// The runtime has gone away.
     #[error("the runtime tells nothing any more")]
     RuntimeGone,
@@ -71,6 +74,8 @@ pub struct Agent {
     uploads: Uploads,
     session: Option<mpsc::Sender<wire::AgentMessage>>,
     lease: Duration,
+    /// Orders whose last piece has not come yet.
+    pieces: wire::Orders,
     data: std::path::PathBuf,
 }
 
@@ -104,9 +109,13 @@ impl Agent {
             .ok_or_else(|| Error::Link("the token has odd characters".into()))?;
         let link = Link::new(&config.coordinator, token)
             .map_err(|error| Error::Link(format!("{}: {error}", config.coordinator)))?;
+        let identity = Identity::load(&config.data).map_err(Error::Identity)?;
         Ok(Self {
-            hello: hello(&config, address, &machine),
-            identity: Identity::load(&config.data),
+            hello: wire::Hello {
+                agent: identity.agent().to_owned(),
+                ..hello(&config, address, &machine)
+            },
+            identity,
             replicas,
             runtime: Arc::new(runtime),
             events,
@@ -115,6 +124,7 @@ impl Agent {
             uploads: Uploads::default(),
             session: None,
             lease: FIRST_LEASE,
+            pieces: wire::Orders::default(),
             data: config.data,
         })
     }
@@ -156,7 +166,7 @@ impl Agent {
         let runtime = Arc::clone(&self.runtime);
         self.tasks.spawn(LINK, async move {
             let hello = move || wire::Hello {
-                cluster: Identity::load(&data).cluster().to_owned(),
+                cluster: Identity::cluster_in(&data),
                 log_jobs: runtime.jobs_with_logs().into_iter().map(|uid| uid.0).collect(),
                 ..hello.clone()
             };
@@ -190,6 +200,7 @@ impl Agent {
             LinkEvent::Up(session) => self.session = Some(session),
             LinkEvent::Down => {
                 self.session = None;
+                self.pieces = wire::Orders::default();
                 self.uploads.close_all();
             }
             LinkEvent::Message(message) => match message.body {
@@ -220,7 +231,14 @@ impl Agent {
         self.report(reports).await;
     }
 
+    /// Obeys orders once their last piece is there: a part of them would read as if the rest were to be cleared.
     async fn obey(&mut self, orders: wire::Orders) {
+        self.pieces.full |= orders.full;
+        self.pieces.orders.extend(orders.orders);
+        if orders.more {
+            return;
+        }
+        let orders = std::mem::take(&mut self.pieces);
         let actions = self
             .replicas
             .ordered(orders.full, orders.orders.into_iter().filter_map(convert::order));
@@ -272,6 +290,7 @@ fn hello(config: &Config, address: String, machine: &Machine) -> wire::Hello {
         instance: instance(),
         log_jobs: Vec::new(),
         cluster: String::new(),
+        agent: String::new(),
     }
 }
 

@@ -1,5 +1,8 @@
-//! Which cluster this agent's data belongs to. An agent that is pointed at another cluster by mistake is
-//! refused there, instead of having its running replicas cleared as unknown.
+//! Who this agent is, and which cluster its data belongs to.
+//!
+//! The agent's id is drawn when its data directory is made. It tells the agent from another machine that runs under the
+//! same node name. An agent that is pointed at another cluster by mistake is refused there, instead of having its
+//! running replicas cleared as unknown.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,12 +11,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// Bytes of an id.
+const ID_BYTES: usize = 16;
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Stored {
+    #[serde(default)]
     cluster: String,
+    #[serde(default)]
+    agent: String,
 }
 
-/// The agent's memory of its cluster.
+/// The agent's memory of itself and its cluster.
 #[derive(Debug)]
 pub(super) struct Identity {
     path: PathBuf,
@@ -21,17 +30,36 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads it; a missing or unreadable file means that the agent belongs to no cluster yet.
-    pub(super) fn load(data: &Path) -> Self {
+    /// Reads it; an agent that has none yet gets an id and belongs to no cluster.
+    ///
+    /// # Errors
+    /// When it cannot be read or written. A file that is damaged is an error, too: a new id would lock the node out
+    /// of its own name.
+    pub(super) fn load(data: &Path) -> io::Result<Self> {
         let path = data.join("identity.json");
-        let read = fs::read(&path).ok();
-        let stored = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { path, stored }
+        let stored = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
+            Err(error) => return Err(error),
+        };
+        let mut identity = Self { path, stored };
+        if identity.stored.agent.is_empty() {
+            identity.stored.agent = draw()?;
+            identity.store()?;
+        }
+        Ok(identity)
     }
 
-    /// The cluster's uid; empty when none is known.
-    pub(super) fn cluster(&self) -> &str {
-        &self.stored.cluster
+    /// The cluster's uid as the file says now; empty when none is known.
+    pub(super) fn cluster_in(data: &Path) -> String {
+        let read = fs::read(data.join("identity.json")).ok();
+        let stored: Option<Stored> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        stored.unwrap_or_default().cluster
+    }
+
+    /// The agent's id.
+    pub(super) fn agent(&self) -> &str {
+        &self.stored.agent
     }
 
     /// Remembers the cluster.
@@ -40,6 +68,10 @@ impl Identity {
             return Ok(());
         }
         cluster.clone_into(&mut self.stored.cluster);
+        self.store()
+    }
+
+    fn store(&self) -> io::Result<()> {
         let new = self.path.with_extension("new");
         let mut file = fs::OpenOptions::new()
             .write(true)
@@ -53,16 +85,41 @@ impl Identity {
     }
 }
 
+fn damaged(path: &Path, error: &serde_json::Error) -> io::Error {
+    let message = format!(
+        "{} is damaged ({error}); move it away and free the node's name with `muster nodes remove`",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// A random id in hexadecimal digits.
+fn draw() -> io::Result<String> {
+    let mut bytes = [0; ID_BYTES];
+    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_cluster_is_remembered() {
+    fn the_cluster_and_the_agents_own_id_are_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        let mut identity = Identity::load(folder.path());
-        assert_eq!(identity.cluster(), "");
+        let mut identity = Identity::load(folder.path()).unwrap();
+        assert_eq!(Identity::cluster_in(folder.path()), "");
+        assert_eq!(identity.agent().len(), 2 * ID_BYTES);
         identity.set_cluster("c-1").unwrap();
-        assert_eq!(Identity::load(folder.path()).cluster(), "c-1");
+        assert_eq!(Identity::cluster_in(folder.path()), "c-1");
+        assert_eq!(Identity::load(folder.path()).unwrap().agent(), identity.agent());
+    }
+
+    #[test]
+    fn a_damaged_identity_is_not_replaced_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("identity.json"), "{\"clus").unwrap();
+        let error = Identity::load(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("muster nodes remove"), "{error}");
     }
 }

@@ -4,12 +4,14 @@
     store_client.py operations PORT   every operation this torch has; prints a line for each, with its result
     store_client.py train PORT RANK WORLD ROUNDS
                                       so many times: init_process_group, all_reduce, a subgroup, destroy
-    store_client.py serve             torch's own server; prints its port and serves until stdin ends
+    store_client.py serve             torch's own server; prints its port and the seconds that it took to make it,
+                                      and serves until stdin ends
     store_client.py rank              for torchrun: one all_reduce
 """
 
 import os
 import sys
+import time
 from datetime import timedelta
 
 import torch
@@ -99,8 +101,9 @@ def train(port, rank, world, rounds):
 
 
 def serve():
+    begin = time.perf_counter()
     store = dist.TCPStore(HOST, 0, None, True, timedelta(seconds=30), wait_for_workers=False)
-    print(store.port, flush=True)
+    print(store.port, f"{time.perf_counter() - begin:.6f}", flush=True)
     sys.stdin.read()
 
 

@@ -85,7 +85,8 @@ impl TorchServer {
         let mut port = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut port).expect("it tells its port");
-        Self { child, port: port.trim().to_owned() }
+        let port = port.split_whitespace().next().expect("a port").to_owned();
+        Self { child, port }
     }
 }
 
