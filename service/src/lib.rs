@@ -3,11 +3,13 @@
 //! A daemon is a set of supervised tasks, a readiness that opens when all its parts have come up, and an
 //! ordered stop under one grace period. See [`Supervisor`].
 
+mod limits;
 mod readiness;
 mod signals;
 mod supervisor;
 mod telemetry;
 
+pub use limits::raise_open_files;
 pub use readiness::{Latch, Readiness};
 pub use signals::Signals;
 pub use supervisor::{OnEnd, OnStop, Stopped, Supervisor, TaskKind, Tasks};

@@ -106,8 +106,9 @@ fn detach(global: &Global, data: &std::path::Path, args: &Up) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runtime of a daemon. Two workers: one for connections, and one for whatever holds the other up.
+/// The runtime of a daemon, with all the open files that it may have. Two workers: one for connections, and one for whatever holds the other up.
 pub(super) fn daemon_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    muster_service::raise_open_files();
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
