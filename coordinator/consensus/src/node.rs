@@ -345,6 +345,24 @@ impl Node {
             .then_some(SnapshotRequest { members, at_least: self.membership_since })
     }
 
+    /// Whether [`Node::ready`] would bring something.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.stopped && self.raw.has_ready()
+    }
+
+    /// This member.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.config.id
+    }
+
+    /// The last entry of the log, durable or not.
+    #[must_use]
+    pub fn last(&self) -> Index {
+        Index(self.raw.raft.raft_log.last_index())
+    }
+
     /// How the node stands.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -38,6 +38,10 @@ number_id!(
     NodeId(u32)
 );
 number_id!(
+    /// A member of the replicated coordinator; never reused.
+    MemberId(u64)
+);
+number_id!(
     /// One placement of a gang on nodes. A new placement is a new attempt; a job has at most one
     /// live attempt.
     Attempt(u32)

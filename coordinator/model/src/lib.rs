@@ -33,7 +33,7 @@ pub use exit::{Cause, Exit, ExitStatus};
 pub use field_error::{FieldError, FieldPath, Problem};
 pub use gang::{GangSpec, Rendezvous, RoleIndex, RoleName, RoleSpec, SuccessRule};
 pub use ids::{
-    Attempt, EventId, Fence, Generation, JobId, NodeId, Rank, ReplicaId, RequestId, Uid,
+    Attempt, EventId, Fence, Generation, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId, Uid,
 };
 pub use launch::{GenerationContext, LaunchSpec};
 pub use names::{

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::field_error::FieldError;
+use crate::ids::MemberId;
 use crate::names::{JobKey, NodeName};
 
 /// A stable error code, such as `M1004`; `muster explain M1004` prints its page.
@@ -70,6 +71,28 @@ pub enum Reason {
         /// The node.
         node: NodeName,
     },
+    /// There is no such member of the coordinator.
+    MemberNotFound {
+        /// The member.
+        member: MemberId,
+    },
+    /// Another member is at that address.
+    MemberAddressTaken {
+        /// The member that has it.
+        member: MemberId,
+        /// The address.
+        address: String,
+    },
+    /// A cluster of more members would be slower and not safer.
+    TooManyMembers {
+        /// The most that there may be.
+        limit: usize,
+    },
+    /// Without this member nobody would be left.
+    LastMember {
+        /// The member.
+        member: MemberId,
+    },
     /// The manifest names another object or an older version than there is now.
     Conflict {
         /// The job.
@@ -107,6 +130,10 @@ impl Reason {
             Self::StalePlan { .. } | Self::Conflict { .. } => "M2002",
             Self::NodeInUse { .. } => "M2003",
             Self::NodeNameTaken { .. } => "M2004",
+            Self::MemberNotFound { .. } => "M1005",
+            Self::MemberAddressTaken { .. }
+            | Self::TooManyMembers { .. }
+            | Self::LastMember { .. } => "M2007",
             Self::TooLarge { .. } => "M1011",
         })
     }
@@ -146,6 +173,21 @@ impl fmt::Display for Reason {
             Self::StalePlan { why } => write!(f, "the plan is out of date: {why}"),
             Self::NodeInUse { node } => {
                 write!(f, "node {node} is reachable; stop its agent before you remove it")
+            }
+            Self::MemberNotFound { member } => {
+                write!(f, "member {member} not found; `muster members` lists what there is")
+            }
+            Self::MemberAddressTaken { member, address } => write!(
+                f,
+                "member {member} is at {address} already; remove it first with `muster members remove {member}`, or \
+                 give this one another address with --advertise"
+            ),
+            Self::TooManyMembers { limit } => write!(
+                f,
+                "a cluster has at most {limit} members, and three or five are best; remove one first"
+            ),
+            Self::LastMember { member } => {
+                write!(f, "member {member} is the last one; add another before you remove it")
             }
             Self::Conflict { job, why } => write!(f, "{job} is not the one in the manifest: {why}"),
             Self::TooLarge { bytes, limit } => write!(

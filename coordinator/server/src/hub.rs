@@ -62,6 +62,7 @@ struct Subscribers {
 pub(crate) struct Hub {
     subscribers: Mutex<Subscribers>,
     plan: Notify,
+    members: Notify,
     submissions: AtomicU64,
 }
 
@@ -129,6 +130,7 @@ impl Hub {
                 Effect::NodeChanged(node) => subscribers.to_watchers(|changes| {
                     changes.nodes.insert(*node);
                 }),
+                Effect::MembersChanged => self.members.notify_one(),
                 Effect::Plan => self.plan.notify_one(),
             }
         }
@@ -144,6 +146,11 @@ impl Hub {
     /// Waits until planning may find something.
     pub(crate) async fn plan_needed(&self) {
         self.plan.notified().await;
+    }
+
+    /// Waits until members of the coordinator have changed.
+    pub(crate) async fn members_changed(&self) {
+        self.members.notified().await;
     }
 
     /// Counts a submission by a client.

@@ -1,11 +1,13 @@
 //! Changes: what one Raft entry carries. Puts and deletes of typed records, with their encoded form beside
 //! them, so that a record is encoded once for the log, the record store and the digest.
 
-use muster_model::{EventId, JobId, NodeId, ReplicaId, RequestId};
+use muster_model::{EventId, JobId, MemberId, NodeId, ReplicaId, RequestId};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError, KeyCodec};
-use crate::record::{Gang, Job, JobStatus, Meta, Node, Replica, RequestRecord, Timer, TimerKey};
+use crate::record::{
+    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Timer, TimerKey,
+};
 use crate::table::{Index, Table, TableId};
 
 /// An encoded put or delete, as log and record store hold it.
@@ -93,6 +95,8 @@ tables! {
     8 requests: Request(RequestId => RequestRecord);
     /// Events by job and number.
     9 events: Event((JobId, EventId) => muster_model::Event);
+    /// Members of the coordinator.
+    10 members: Member(MemberId => Member);
 }
 
 /// What one Raft entry changes, in the order in which it is applied.

@@ -4,7 +4,7 @@
 //! default reads from older bytes, and canonical, because structs have a fixed order and all maps
 //! are ordered. Keys are big-endian, so that encoded keys sort as keys do.
 
-use muster_model::{EventId, JobId, NodeId, Rank, ReplicaId, RequestId};
+use muster_model::{EventId, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -63,6 +63,16 @@ impl KeyCodec for () {
 }
 
 impl KeyCodec for JobId {
+    fn encode(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        Ok(Self(u64::from_be_bytes(array(bytes)?)))
+    }
+}
+
+impl KeyCodec for MemberId {
     fn encode(&self) -> Vec<u8> {
         self.0.to_be_bytes().to_vec()
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Exit, Fence, GangSpec, JobId, JobKey, NodeId, NodeName, Placement, Reason, ReplicaId,
+    Exit, Fence, GangSpec, JobId, JobKey, MemberId, NodeId, NodeName, Placement, Reason, ReplicaId,
     RequestId, Resources, Timestamp, Uid,
 };
 
@@ -38,6 +38,14 @@ pub enum Body {
     NodeUnreachable(NodeUnreachable),
     /// An operator says that a node will not come back and that nothing runs on it.
     RemoveNode(RemoveNode),
+    /// A member says where it is; it must belong to the cluster.
+    AnnounceMember(AnnounceMember),
+    /// A member is to join.
+    AddMember(AddMember),
+    /// A member is to leave.
+    RemoveMember(RemoveMember),
+    /// A member that was to leave has neither vote nor log any more.
+    MemberLeft(MemberLeft),
     /// A timer is due.
     Tick,
 }
@@ -170,6 +178,40 @@ pub struct RemoveNode {
     pub name: String,
 }
 
+/// See [`Body::AnnounceMember`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnounceMember {
+    /// The member.
+    pub id: MemberId,
+    /// See [`crate::Member::address`].
+    pub address: String,
+    /// See [`crate::Member::version`].
+    pub version: String,
+}
+
+/// See [`Body::AddMember`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddMember {
+    /// See [`crate::Member::address`].
+    pub address: String,
+    /// See [`crate::Member::version`].
+    pub version: String,
+}
+
+/// See [`Body::RemoveMember`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveMember {
+    /// The member.
+    pub id: MemberId,
+}
+
+/// See [`Body::MemberLeft`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberLeft {
+    /// The member.
+    pub id: MemberId,
+}
+
 /// What decide() says to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -200,6 +242,8 @@ pub enum Accepted {
     Bound(JobId),
     /// A node is registered.
     Registered(NodeId),
+    /// A member has this id.
+    Member(MemberId),
     /// Nothing more to say.
     Done,
 }

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Event, EventId, EventReason, JobId, JobKey, NodeId, Rank, ReplicaId, RequestId, Severity,
-    Timestamp,
+    Event, EventId, EventReason, JobId, JobKey, MemberId, NodeId, Rank, ReplicaId, RequestId,
+    Severity, Timestamp,
 };
 
 use crate::change::{Change, Changes};
 use crate::policy::Policy;
 use crate::record::{
-    Gang, Job, JobStatus, Meta, Node, Replica, RequestRecord, Timer, TimerKey, TimerKind,
+    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Timer, TimerKey, TimerKind,
 };
 use crate::state::State;
 use crate::table::Table;
@@ -70,6 +70,7 @@ pub(crate) struct Draft<'a> {
     timers: Overlay<'a, TimerKey, Timer>,
     requests: Overlay<'a, RequestId, RequestRecord>,
     events: Overlay<'a, (JobId, EventId), Event>,
+    members: Overlay<'a, MemberId, Member>,
 }
 
 impl<'a> Draft<'a> {
@@ -90,6 +91,7 @@ impl<'a> Draft<'a> {
             timers: Overlay::new(&tables.timers),
             requests: Overlay::new(&tables.requests),
             events: Overlay::new(&tables.events),
+            members: Overlay::new(&tables.members),
         }
     }
 
@@ -112,7 +114,7 @@ impl<'a> Draft<'a> {
         }
         collect!(
             nodes => Node, jobs => Job, statuses => Status, gangs => Gang, replicas => Replica,
-            timers => Timer, requests => Request, events => Event
+            timers => Timer, requests => Request, events => Event, members => Member
         );
         deletes.reverse();
         puts.append(&mut deletes);
@@ -132,6 +134,26 @@ impl<'a> Draft<'a> {
         let id = self.meta.next_node;
         self.meta.next_node = id.next();
         id
+    }
+
+    /// The id of a new member.
+    pub(crate) fn new_member_id(&mut self) -> MemberId {
+        let id = self.meta.last_member.next();
+        self.meta.last_member = id;
+        id
+    }
+
+    /// An id that a member brings along counts as given.
+    pub(crate) fn member_id_is_taken(&mut self, id: MemberId) {
+        self.meta.last_member = self.meta.last_member.max(id);
+    }
+
+    pub(crate) fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(id)
+    }
+
+    pub(crate) fn set_member(&mut self, id: MemberId, member: Option<Member>) {
+        self.members.set(id, member);
     }
 
     pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {

@@ -21,6 +21,8 @@ pub enum Effect {
     JobGone(JobId, JobKey, Uid),
     /// A node has changed.
     NodeChanged(NodeId),
+    /// Members of the coordinator have changed.
+    MembersChanged,
     /// A gang waits or capacity has become free: planning may find something.
     Plan,
 }
@@ -35,6 +37,9 @@ pub fn effects(before: &State, changes: &Changes) -> Vec<Effect> {
             Change::Node(id, _) => {
                 found.insert(Effect::NodeChanged(*id));
                 found.insert(Effect::Plan);
+            }
+            Change::Member(..) => {
+                found.insert(Effect::MembersChanged);
             }
             Change::Job(id, None) => {
                 if let Some(job) = before.job(*id) {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use muster_model::{
     Attempt, Conditions, EventId, ExitStatus, Fence, GangPhase, GangSpec, Generation, JobId,
-    JobKey, JobPhase, NodeId, NodeName, Rank, ReplicaId, ReplicaPhase, RequestId, Resources,
-    RoleIndex, Timestamp, Uid,
+    JobKey, JobPhase, MemberId, NodeId, NodeName, Rank, ReplicaId, ReplicaPhase, RequestId,
+    Resources, RoleIndex, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub struct Meta {
     pub next_node: NodeId,
     /// The id of the next event.
     pub next_event: EventId,
+    /// The greatest id that a member ever had.
+    #[serde(default)]
+    pub last_member: MemberId,
     /// The latest time that any command carried; time never goes back in the state.
     pub now: Timestamp,
 }
@@ -164,6 +167,28 @@ pub struct Node {
     pub created: Timestamp,
     /// Whether its agent has a session.
     pub phase: NodePhase,
+}
+
+/// A member of the replicated coordinator. Who votes is consensus' own business and follows from these records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Where its gRPC door can be reached by the others, by agents and by clients, as HOST:PORT.
+    pub address: String,
+    /// The version of its program.
+    pub version: String,
+    /// When it was added.
+    pub joined: Timestamp,
+    /// Whether it shall stay.
+    pub phase: MemberPhase,
+}
+
+/// Whether a member shall stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberPhase {
+    /// It belongs to the cluster: without a vote until it has caught up, then with one.
+    Staying,
+    /// It is on its way out; the record goes once it has neither vote nor log.
+    Leaving,
 }
 
 /// Whether a node's agent can be reached.

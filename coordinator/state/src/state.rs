@@ -1,12 +1,12 @@
 //! The state and its only mutation: applying committed changes.
 
-use muster_model::{JobId, JobKey, NodeId, ReplicaId, Resources, Timestamp, Uid};
+use muster_model::{JobId, JobKey, MemberId, NodeId, ReplicaId, Resources, Timestamp, Uid};
 
 use crate::change::{Change, Changes, Write};
 use crate::codec::CodecError;
 use crate::digest::{self, Digest};
 use crate::index::Indexes;
-use crate::record::{Gang, Job, JobStatus, Meta, Node, Replica, TimerKey};
+use crate::record::{Gang, Job, JobStatus, Member, Meta, Node, Replica, TimerKey};
 use crate::table::Index;
 
 pub use crate::change::Tables;
@@ -89,6 +89,9 @@ impl State {
             Change::Event(key, new) => {
                 replace!(events, key, new);
             }
+            Change::Member(key, new) => {
+                replace!(members, key, new);
+            }
         }
     }
 
@@ -160,6 +163,12 @@ impl State {
     pub fn replicas_of(&self, job: JobId) -> impl Iterator<Item = (ReplicaId, &Replica)> {
         let id = |rank| ReplicaId { job, rank: muster_model::Rank(rank) };
         self.tables.replicas.range(id(0)..=id(u32::MAX)).map(|(id, replica)| (*id, replica))
+    }
+
+    /// A member of the coordinator.
+    #[must_use]
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.tables.members.get(&id)
     }
 
     /// A node.

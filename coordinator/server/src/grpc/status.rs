@@ -32,12 +32,17 @@ fn grpc_code(reason: &Reason) -> Code {
     match reason {
         Reason::Invalid { .. } => Code::InvalidArgument,
         Reason::AlreadyExists { .. } | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
-        Reason::JobNotFound { .. } | Reason::NodeNotFound { .. } => Code::NotFound,
+        Reason::JobNotFound { .. }
+        | Reason::NodeNotFound { .. }
+        | Reason::MemberNotFound { .. } => Code::NotFound,
         Reason::StalePlan { .. } | Reason::Conflict { .. } => Code::Aborted,
         Reason::TooLarge { .. } => Code::ResourceExhausted,
         Reason::Immutable { .. }
         | Reason::BeingDeleted { .. }
         | Reason::Finished { .. }
-        | Reason::NodeInUse { .. } => Code::FailedPrecondition,
+        | Reason::NodeInUse { .. }
+        | Reason::MemberAddressTaken { .. }
+        | Reason::TooManyMembers { .. }
+        | Reason::LastMember { .. } => Code::FailedPrecondition,
     }
 }

@@ -1,9 +1,13 @@
 //! decide(): the leader's judgement, one file per command.
 
+mod add_member;
+mod announce_member;
 mod bind_gang;
 mod create_job;
 mod delete_job;
+mod member_left;
 mod register_node;
+mod remove_member;
 mod remove_node;
 mod report_replicas;
 mod tick;
@@ -51,6 +55,10 @@ fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
         Body::RegisterNode(register) => register_node::decide(draft, register),
         Body::NodeUnreachable(node) => Ok(unreachable_node::decide(draft, node)),
         Body::RemoveNode(remove) => remove_node::decide(draft, remove),
+        Body::AnnounceMember(announce) => announce_member::decide(draft, announce),
+        Body::AddMember(add) => add_member::decide(draft, add),
+        Body::RemoveMember(remove) => remove_member::decide(draft, remove),
+        Body::MemberLeft(left) => Ok(member_left::decide(draft, left)),
         Body::Tick => Ok(tick::decide(draft)),
     }
 }
@@ -76,6 +84,6 @@ fn jobs_of(accepted: &Accepted) -> Option<Vec<JobId>> {
     match accepted {
         Accepted::Applied(jobs) => Some(jobs.clone()),
         Accepted::Deleted(job) => Some(vec![*job]),
-        Accepted::Bound(_) | Accepted::Registered(_) | Accepted::Done => None,
+        Accepted::Bound(_) | Accepted::Registered(_) | Accepted::Member(_) | Accepted::Done => None,
     }
 }
