@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The coordinator, http://HOST:PORT. Without it: the embedded one of this data directory.
+    /// The coordinator, http://HOST:PORT, or several of its members with commas between them. Without it: the embedded one of this data directory.
     #[arg(long, global = true, env = "MUSTER_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The file with the coordinator's token. Without it: the one in the data directory.
@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Show nodes, or remove one that will not come back.
     Nodes(Nodes),
+    /// Show the members of the coordinator, take one out, or let another lead.
+    Members(Members),
     /// Show and prune the cached environments that images map to.
     Env(Env),
     /// Show how the coordinator is.
@@ -189,6 +191,40 @@ pub(crate) struct Node {
 pub(crate) struct Coordinator {
     #[command(flatten)]
     pub(crate) doors: Doors,
+    /// Join the cluster of this member instead of starting a new one. A data directory that belongs to a cluster stays
+    /// there.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) join: Option<String>,
+    /// The file with the cluster's token, for --join.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_token_file: Option<PathBuf>,
+    /// Where other members, agents and clients reach the gRPC door. [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+}
+
+/// `muster members`
+#[derive(Debug, Args)]
+pub(crate) struct Members {
+    #[command(subcommand)]
+    pub(crate) command: Option<MembersCommand>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What to do about members.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersCommand {
+    /// Take a member out. Stop its process once it is gone.
+    Remove {
+        /// Its id, as `muster members` shows it.
+        id: u64,
+    },
+    /// Hand the leadership to another member.
+    Transfer {
+        /// To whom. [default: whoever is furthest]
+        id: Option<u64>,
+    },
 }
 
 /// `muster agent`

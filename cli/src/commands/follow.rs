@@ -18,6 +18,8 @@ use crate::target::Target;
 /// Without a terminal passing news are printed at most this often.
 const PASSING_NEWS: Duration = Duration::from_secs(5);
 
+/// The pause before a connection that broke is made again.
+const AGAIN: Duration = Duration::from_millis(200);
 /// How long what was printed last may take to arrive, once it is known that nothing follows.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -90,6 +92,7 @@ impl Follower {
                 Err(Broken::Connection(error)) => {
                     let text = format!("{}{error}; the ranks go on, trying again", self.prefix);
                     self.board.lock().await.say(&text);
+                    tokio::time::sleep(AGAIN).await;
                     client = reconnect.client().await?;
                 }
             }
@@ -262,10 +265,7 @@ async fn next_chunk_now(
 }
 
 fn gone_away(client: &Client) -> ClientError {
-    ClientError::Unreachable {
-        address: client.address().to_owned(),
-        why: "it ended the watch".into(),
-    }
+    ClientError::Unreachable { address: client.address(), why: "it ended the watch".into() }
 }
 
 /// A job's state in one line: `Starting: Master 1/1 ready, Worker 2/3 ready (fetching torch)`.

@@ -11,6 +11,7 @@ mod explain;
 mod follow;
 mod get;
 mod logs;
+mod members;
 mod node_options;
 mod nodes;
 mod printed;
@@ -60,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             }
             None => client(explain::run(&global, &args)),
         },
+        Command::Members(args) => client(members::run(&global, &args)),
         Command::Nodes(args) => client(nodes::run(&global, &args)),
         Command::Status(output) => client(status::run(&global, output.output)),
     }

@@ -40,7 +40,8 @@ pub(super) fn run(global: &Global, args: &Up) -> Result<ExitCode, Failure> {
         let coordinator =
             Coordinator::bind(config(data.clone(), &args.doors)).await.map_err(|e| failed(&e))?;
         let addresses = coordinator.addresses()?;
-        let started = coordinator.start(supervisor.tasks(), &readiness).map_err(|e| failed(&e))?;
+        let started =
+            coordinator.start(supervisor.tasks(), &readiness).await.map_err(|e| failed(&e))?;
         let grpc = format!("http://{}", addresses.grpc);
         let home = Home {
             coordinator: grpc.clone(),

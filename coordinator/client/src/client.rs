@@ -3,37 +3,22 @@
 use std::time::Duration;
 
 use muster_proto::v1 as api;
+use muster_proto::v1::members_client::MembersClient;
 use muster_proto::v1::muster_client::MusterClient;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Streaming};
 use uuid::Uuid;
 
 use crate::error::Error;
 use crate::retry::RetryPolicy;
+use crate::way::{Connection, Way};
 
-/// How long one attempt to connect may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long one call may take.
 const CALL_WITHIN: Duration = Duration::from_secs(60);
 
-#[derive(Debug, Clone)]
-struct ShowToken(MetadataValue<Ascii>);
-
-impl Interceptor for ShowToken {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
-    }
-}
-
-/// A client of one coordinator; cheap to clone.
+/// A client of a coordinator, whichever of its members leads; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: MusterClient<InterceptedService<Channel, ShowToken>>,
-    address: String,
+    way: Way,
     retry: RetryPolicy,
 }
 
@@ -42,6 +27,7 @@ pub struct Client {
 pub struct WatchStream {
     events: Streaming<api::WatchEvent>,
     address: String,
+    way: Way,
 }
 
 /// Logs that go on.
@@ -49,21 +35,26 @@ pub struct WatchStream {
 pub struct LogStream {
     chunks: Streaming<api::LogChunk>,
     address: String,
+    way: Way,
 }
 
 /// Calls with retries: `$call` is made anew for each try.
 macro_rules! call {
-    ($client:expr, $method:ident, $request:expr) => {{
+    ($client:expr, $service:ident, $method:ident, $request:expr) => {{
         let request = $request;
         let mut pauses = $client.retry.pauses();
         loop {
             let mut message = Request::new(request.clone());
             message.set_timeout(CALL_WITHIN);
-            let error = match $client.inner.clone().$method(message).await {
+            let (address, mut service) = $client.$service();
+            let error = match service.$method(message).await {
                 Ok(response) => break Ok(response.into_inner()),
-                Err(status) => Error::of(&status, &$client.address),
+                Err(status) => Error::of(&status, &address),
             };
+            let leads = $client.way.failed(&address, &error);
             match pauses.next() {
+                // A leader that was named is asked at once.
+                Some(_) if leads => {}
                 Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
                 _ => break Err(error),
             }
@@ -74,25 +65,26 @@ macro_rules! call {
 // === impl Client ===
 
 impl Client {
-    /// A client that connects when it is first used.
+    /// A client that connects when it is first used. Several members' addresses are separated by commas.
     ///
     /// # Errors
-    /// When the address or the token cannot be used.
-    pub fn new(address: &str, token: &str) -> Result<Self, Error> {
-        let endpoint = Endpoint::from_shared(address.to_owned())
-            .map_err(|_| Error::Address { address: address.to_owned() })?
-            .connect_timeout(CONNECT_WITHIN)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10));
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {token}").parse().map_err(|_| Error::Token)?;
-        value.set_sensitive(true);
+    /// When an address or the token cannot be used.
+    pub fn new(addresses: &str, token: &str) -> Result<Self, Error> {
+        Ok(Self { way: Way::new(addresses, token)?, retry: RetryPolicy::default() })
+    }
+
+    fn muster(&self) -> (String, MusterClient<Connection>) {
+        let (address, connection) = self.way.current();
         let limit = muster_proto::MAX_MESSAGE_BYTES;
-        let inner = MusterClient::with_interceptor(endpoint.connect_lazy(), ShowToken(value))
+        let service = MusterClient::new(connection)
             .max_decoding_message_size(limit)
             .max_encoding_message_size(limit);
-        Ok(Self { inner, address: address.to_owned(), retry: RetryPolicy::default() })
+        (address, service)
+    }
+
+    fn of_members(&self) -> (String, MembersClient<Connection>) {
+        let (address, connection) = self.way.current();
+        (address, MembersClient::new(connection))
     }
 
     /// The same client with other patience.
@@ -104,8 +96,8 @@ impl Client {
 
     /// Where the coordinator is.
     #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn address(&self) -> String {
+        self.way.address()
     }
 
     /// Creates or changes jobs. A request without an id gets one.
@@ -116,7 +108,7 @@ impl Client {
         if request.request_id.is_empty() {
             request.request_id = new_request_id();
         }
-        call!(self, apply, request)
+        call!(self, muster, apply, request)
     }
 
     /// One object.
@@ -124,7 +116,7 @@ impl Client {
     /// # Errors
     /// When the call fails or there is no such object.
     pub async fn get(&self, request: api::GetRequest) -> Result<api::Object, Error> {
-        call!(self, get, request)
+        call!(self, muster, get, request)
     }
 
     /// Objects.
@@ -132,7 +124,7 @@ impl Client {
     /// # Errors
     /// When the call fails.
     pub async fn list(&self, request: api::ListRequest) -> Result<api::ListReply, Error> {
-        call!(self, list, request)
+        call!(self, muster, list, request)
     }
 
     /// Deletes a job.
@@ -143,7 +135,7 @@ impl Client {
         if request.request_id.is_empty() {
             request.request_id = new_request_id();
         }
-        call!(self, delete, request)
+        call!(self, muster, delete, request)
     }
 
     /// Why a job waits.
@@ -151,7 +143,7 @@ impl Client {
     /// # Errors
     /// When the call fails or there is no such job.
     pub async fn explain(&self, request: api::ExplainRequest) -> Result<api::ExplainReply, Error> {
-        call!(self, explain, request)
+        call!(self, muster, explain, request)
     }
 
     /// Forgets a node.
@@ -160,7 +152,7 @@ impl Client {
     /// When the call fails, or the node is in use or not known.
     pub async fn remove_node(&self, name: &str) -> Result<(), Error> {
         let request = api::RemoveNodeRequest { name: name.to_owned() };
-        call!(self, remove_node, request).map(|_| ())
+        call!(self, muster, remove_node, request).map(|_| ())
     }
 
     /// How the coordinator is.
@@ -168,7 +160,7 @@ impl Client {
     /// # Errors
     /// When the call fails.
     pub async fn status(&self) -> Result<api::StatusReply, Error> {
-        call!(self, status, api::StatusRequest {})
+        call!(self, muster, status, api::StatusRequest {})
     }
 
     /// Starts a watch.
@@ -178,14 +170,17 @@ impl Client {
     pub async fn watch(&self, request: api::WatchRequest) -> Result<WatchStream, Error> {
         let mut pauses = self.retry.pauses();
         loop {
-            let error = match self.inner.clone().watch(request.clone()).await {
+            let (address, mut service) = self.muster();
+            let error = match service.watch(request.clone()).await {
                 Ok(response) => {
-                    let events = response.into_inner();
-                    return Ok(WatchStream { events, address: self.address.clone() });
+                    let (events, way) = (response.into_inner(), self.way.clone());
+                    return Ok(WatchStream { events, address, way });
                 }
-                Err(status) => Error::of(&status, &self.address),
+                Err(status) => Error::of(&status, &address),
             };
+            let leads = self.way.failed(&address, &error);
             match pauses.next() {
+                Some(_) if leads => {}
                 Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
                 _ => return Err(error),
             }
@@ -197,10 +192,55 @@ impl Client {
     /// # Errors
     /// When they cannot be read.
     pub async fn logs(&self, request: api::LogsRequest) -> Result<LogStream, Error> {
-        let response = self.inner.clone().logs(request).await;
-        let chunks = response.map_err(|status| Error::of(&status, &self.address))?.into_inner();
-        Ok(LogStream { chunks, address: self.address.clone() })
+        let mut redirects = 3;
+        loop {
+            let (address, mut service) = self.muster();
+            let error = match service.logs(request.clone()).await {
+                Ok(response) => {
+                    let (chunks, way) = (response.into_inner(), self.way.clone());
+                    return Ok(LogStream { chunks, address, way });
+                }
+                Err(status) => Error::of(&status, &address),
+            };
+            if !self.way.failed(&address, &error) || redirects == 0 {
+                return Err(error);
+            }
+            redirects -= 1;
+        }
     }
+
+    /// The members of the coordinator.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn members(&self) -> Result<api::ListMembersReply, Error> {
+        call!(self, of_members, list_members, api::ListMembersRequest {})
+    }
+
+    /// Takes a member out.
+    ///
+    /// # Errors
+    /// When the call fails, or it is not known or the last one.
+    pub async fn remove_member(&self, member: u64) -> Result<(), Error> {
+        let request = api::RemoveMemberRequest { member };
+        call!(self, of_members, remove_member, request).map(|_| ())
+    }
+
+    /// Lets another member lead; 0 is whichever is furthest.
+    ///
+    /// # Errors
+    /// When the call fails, or that member cannot lead.
+    pub async fn transfer_leader(&self, to: u64) -> Result<(), Error> {
+        let request = api::TransferLeaderRequest { to };
+        call!(self, of_members, transfer_leader, request).map(|_| ())
+    }
+}
+
+/// A stream has broken: the next call goes where the coordinator is now.
+fn broken((way, address): (&Way, &str), status: &tonic::Status) -> Error {
+    let error = Error::of(status, address);
+    way.failed(address, &error);
+    error
 }
 
 fn new_request_id() -> Vec<u8> {
@@ -215,7 +255,7 @@ impl WatchStream {
     /// # Errors
     /// When the stream broke; a new watch starts with everything that exists.
     pub async fn next(&mut self) -> Result<Option<api::WatchEvent>, Error> {
-        self.events.message().await.map_err(|status| Error::of(&status, &self.address))
+        self.events.message().await.map_err(|status| broken((&self.way, &self.address), &status))
     }
 }
 
@@ -227,6 +267,6 @@ impl LogStream {
     /// # Errors
     /// When the stream broke or a log could not be read.
     pub async fn next(&mut self) -> Result<Option<api::LogChunk>, Error> {
-        self.chunks.message().await.map_err(|status| Error::of(&status, &self.address))
+        self.chunks.message().await.map_err(|status| broken((&self.way, &self.address), &status))
     }
 }

@@ -23,6 +23,8 @@ pub enum Error {
         kind: Code,
         /// What is wrong and what to do.
         message: String,
+        /// HOST:PORT of the member that leads, when the one that was asked does not and knows who does.
+        leader: Option<String>,
     },
     /// The address is no address.
     #[error("{address:?} is no address of a coordinator; write it as http://HOST:PORT")]
@@ -44,10 +46,29 @@ impl Error {
         if from_transport {
             return Self::Unreachable { address: address.to_owned(), why: deepest(status) };
         }
+        let leader = status.metadata().get("muster-leader").and_then(|value| value.to_str().ok());
         Self::Refused {
             code: code.map(ToOwned::to_owned),
             kind: status.code(),
             message: status.message().to_owned(),
+            leader: leader.map(ToOwned::to_owned),
+        }
+    }
+
+    /// The member that leads, if the one that was asked has told it.
+    pub(crate) fn leader(&self) -> Option<&str> {
+        match self {
+            Self::Refused { leader, .. } => leader.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether another member may do better: this one does not answer, stops, or knows no leader.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { kind, .. } => *kind == Code::Unavailable,
+            Self::Address { .. } | Self::Token => false,
         }
     }
 

@@ -6,6 +6,7 @@
 mod client;
 mod error;
 mod retry;
+mod way;
 
 pub use client::{Client, LogStream, WatchStream};
 pub use error::Error;

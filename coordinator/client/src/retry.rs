@@ -40,7 +40,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             first: Duration::from_millis(50),
-            longest: Duration::from_secs(2),
+            longest: Duration::from_millis(400),
             give_up: Duration::from_secs(15),
         }
     }

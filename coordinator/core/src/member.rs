@@ -57,6 +57,9 @@ pub struct RoleView {
 /// How long due timers wait on a full disk before room is looked for again, in milliseconds.
 const FULL: u64 = 500;
 
+/// What one round of consensus has made possible: entries to apply, and a changed standing.
+type Round = (Vec<Committed>, Option<Standing>);
+
 /// An entry that is proposed and not committed yet.
 struct Flight<R> {
     position: Position,
@@ -157,24 +160,22 @@ impl<R, L> Member<R, L> {
     }
 
     fn hand_over(&mut self) -> bool {
-        let status = self.node.status();
-        if status.standing.role != Role::Leader {
-            return false;
-        }
-        let voters = &status.membership.voters;
-        let fit = status.peers.iter().filter(|peer| peer.active && voters.contains(&peer.id));
-        let Some(next) = fit.max_by_key(|peer| (peer.matched, std::cmp::Reverse(peer.id))) else {
-            return false;
-        };
-        status.transferring.is_some() || self.node.transfer_leader(next.id).is_ok()
+        let is_under_way = self.node.status().transferring.is_some();
+        is_under_way || self.transfer(None).is_ok()
     }
 
-    /// Gives the leadership to a certain voter.
+    /// Gives the leadership to a certain voter, or to the one that is furthest.
     ///
     /// # Errors
     /// Nothing was started.
-    pub fn transfer_to(&mut self, member: MemberId) -> Result<(), ElectionError> {
-        self.node.transfer_leader(member)
+    pub fn transfer(&mut self, to: Option<MemberId>) -> Result<(), ElectionError> {
+        let status = self.node.status();
+        let voters = &status.membership.voters;
+        let fit = status.peers.iter().filter(|peer| peer.active && voters.contains(&peer.id));
+        let furthest = fit.max_by_key(|peer| (peer.matched, std::cmp::Reverse(peer.id)));
+        let to = to.or(furthest.map(|peer| peer.id));
+        // Without anybody else it is this member itself, which is refused.
+        self.node.transfer_leader(to.unwrap_or(MemberId(0)))
     }
 }
 
@@ -281,7 +282,7 @@ impl<R, L> Member<R, L> {
     fn round<H: Host<Reply = R, Look = L>>(
         &mut self,
         host: &mut H,
-    ) -> Result<Option<(Vec<Committed>, Option<Standing>)>, Fatal<H::Error>> {
+    ) -> Result<Option<Round>, Fatal<H::Error>> {
         let Some(mut ready) = self.node.ready() else { return Ok(None) };
         host.send(ready.take_messages());
         let mut committed = ready.take_committed();

@@ -36,7 +36,7 @@ pub(crate) fn reconcile<R, L>(member: &mut Member<R, L>) {
             let _ = member.node.propose_membership(&Change::Now(vec![step]), Bytes::new());
         }
         Some(Next::HandOver(to)) => {
-            let _ = member.transfer_to(to);
+            let _ = member.transfer(Some(to));
         }
         Some(Next::Forget(id)) => {
             let body = Body::MemberLeft(MemberLeft { id: muster_model::MemberId(id.0) });

@@ -39,6 +39,20 @@ pub struct Config {
     pub http: SocketAddr,
     /// How long an agent may be silent before its node counts as unreachable.
     pub lease: Duration,
+    /// HOST:PORT at which others reach the gRPC door, if that is not where it listens.
+    pub advertise: Option<String>,
+    /// The cluster that a new member is to join; none for the first member of a new cluster. A member that belongs to a
+    /// cluster already stays there.
+    pub join: Option<Join>,
+}
+
+/// How a new member joins a cluster.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// HOST:PORT of any of its members.
+    pub through: String,
+    /// The cluster's token.
+    pub token: String,
 }
 
 impl Config {
@@ -50,6 +64,8 @@ impl Config {
             grpc: ([127, 0, 0, 1], GRPC_PORT).into(),
             http: ([127, 0, 0, 1], HTTP_PORT).into(),
             lease: Duration::from_secs(10),
+            advertise: None,
+            join: None,
         }
     }
 

@@ -7,22 +7,25 @@ use std::time::Duration;
 
 use muster_model::Uid;
 use muster_proto::v1::agents_server::AgentsServer;
+use muster_proto::v1::members_server::MembersServer;
 use muster_proto::v1::muster_server::MusterServer;
+use muster_proto::v1::peers_server::PeersServer;
 use muster_service::{OnEnd, OnStop, Readiness, TaskKind, Tasks};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::brain::{self, Brain, BrainConfig, Fatal, OpenBrain};
+use crate::brain::{self, AddressBook, Brain, BrainConfig, Fatal, OpenBrain, Origin};
 use crate::clock::Clock;
 use crate::config::{Config, Error as ConfigError};
-use crate::grpc::{Api, ApiContext, BearerAuth};
+use crate::grpc::{Api, ApiContext, BearerAuth, MembersApi};
 use crate::http::{HttpContext, router};
 use crate::hub::Hub;
 use crate::idle::{self, Activity};
 use crate::logs::LogRelay;
 use crate::metrics::Metrics;
+use crate::peers::{self, Dial, Joined, Outbox, PeerService, SenderContext};
 use crate::planner::{self, Waits};
 use crate::sessions::{AgentService, Details, Leases, SessionContext};
 use crate::token;
@@ -33,6 +36,10 @@ const GRPC: TaskKind = TaskKind { name: "grpc", on_stop: OnStop::Wait, on_end: O
 const HTTP: TaskKind = TaskKind { name: "http", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
 const PLANNER: TaskKind =
     TaskKind { name: "planner", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
+const PEERS: TaskKind =
+    TaskKind { name: "peers", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
+const ANNOUNCE: TaskKind =
+    TaskKind { name: "announce", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const LEASES: TaskKind =
     TaskKind { name: "leases", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 
@@ -66,6 +73,17 @@ pub enum Error {
     /// What is stored.
     #[error("{0}")]
     Store(String),
+    /// The cluster does not take this member in.
+    #[error("cannot join through {through}: {why}")]
+    Join {
+        /// The member that was asked.
+        through: String,
+        /// What it said.
+        why: String,
+    },
+    /// The token has characters that no token has.
+    #[error("the cluster's token cannot be used: it has characters that no token has")]
+    Token,
 }
 
 fn advice(error: &std::io::Error, flag: &str) -> String {
@@ -85,6 +103,9 @@ pub struct Coordinator {
     grpc: TcpListener,
     http: TcpListener,
     token: String,
+    dial: Dial,
+    /// Where the others reach it, HOST:PORT.
+    address: String,
 }
 
 /// A coordinator that has been started.
@@ -127,8 +148,14 @@ impl Coordinator {
         let http = listen(config.http, "--http-listen").await?;
         let data = |source| Error::Data { path: config.data.display().to_string(), source };
         make_private(&config.data).map_err(data)?;
+        if let Some(join) = config.join.as_ref().filter(|_| !is_member(&config)) {
+            token::adopt(&config.data, &join.token).map_err(data)?;
+        }
         let token = token::load_or_create(&config.data).map_err(data)?;
-        Ok(Self { config, grpc, http, token })
+        let dial = Dial::new(&token).ok_or(Error::Token)?;
+        let listens = grpc.local_addr().map_err(data)?;
+        let address = config.advertise.clone().unwrap_or_else(|| listens.to_string());
+        Ok(Self { config, grpc, http, token, dial, address })
     }
 
     /// Where it can be reached.
@@ -143,22 +170,56 @@ impl Coordinator {
         })
     }
 
+    /// What this member begins as. One that is new asks its cluster to take it in.
+    async fn origin(&self) -> Result<(Origin, AddressBook), Error> {
+        let Some(join) = self.config.join.as_ref().filter(|_| !is_member(&self.config)) else {
+            return Ok((Origin::NewCluster, AddressBook::new()));
+        };
+        let joined = peers::join(&self.dial, &join.through, &self.address).await;
+        let Joined { cluster, member, known } = joined.map_err(|status| Error::Join {
+            through: join.through.clone(),
+            why: status.message().to_owned(),
+        })?;
+        Ok((Origin::Joined { cluster, member }, known))
+    }
+
     /// Recovers the state and starts everything. Ready once `readiness` says so.
     ///
     /// # Errors
-    /// When the state cannot be recovered.
-    pub fn start(self, tasks: &Tasks, readiness: &Readiness) -> Result<Started, Error> {
+    /// When the state cannot be recovered, or the cluster does not take this member in.
+    pub async fn start(self, tasks: &Tasks, readiness: &Readiness) -> Result<Started, Error> {
+        let (origin, known) = self.origin().await?;
         let hub = Arc::new(Hub::default());
         let metrics = Metrics::new();
-        let config = BrainConfig { data: self.config.data.join("coordinator") };
+        let config = BrainConfig { data: member_dir(&self.config), origin, known };
         let stop = tasks.token().child_token();
-        let OpenBrain { brain, cluster, ended } =
-            brain::open(&config, (Arc::clone(&hub), metrics.clone()), (stop, readiness.latch()))
+        let outbox = Outbox::default();
+        let parts = (Arc::clone(&hub), metrics.clone(), outbox.clone());
+        let OpenBrain { brain, peers: inbox, cluster, member, snapshots, ended } =
+            brain::open(&config, parts, (stop, readiness.latch()))
                 .map_err(|error| Error::Store(error.to_string()))?;
         tasks.spawn(BRAIN, async move {
             // The sender is dropped without a word only if the thread panicked.
             ended.await.unwrap_or(Err(Fatal::Panicked))
         });
+        let senders = SenderContext {
+            cluster: cluster.clone(),
+            member,
+            dial: self.dial.clone(),
+            inbox: inbox.clone(),
+            outbox,
+            snapshots: snapshots.clone(),
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(PEERS, stopping(peers::run(senders, brain.clone())));
+        let own = (member, self.address.clone());
+        tasks.spawn(ANNOUNCE, stopping(peers::announce(brain.clone(), self.dial.clone(), own)));
+        let peers = PeerService::new(
+            brain.clone(),
+            inbox,
+            (snapshots, cluster.clone()),
+            tasks.token().clone(),
+        );
         let waits = Arc::new(Waits::default());
         let details = Arc::new(Details::default());
         let leases = Arc::new(Leases::new(self.config.lease));
@@ -191,14 +252,14 @@ impl Coordinator {
         let started = Started { brain, hub: Arc::clone(&hub), activity };
         let brain = started.brain.clone();
         let http = HttpContext { readiness: readiness.clone(), metrics, brain, hub, logs };
-        self.serve((api, sessions, http), &started, tasks);
+        self.serve((api, sessions, http), (peers, &started), tasks);
         Ok(started)
     }
 
     fn serve(
         self,
         (api, sessions, http): (ApiContext, SessionContext, HttpContext),
-        started: &Started,
+        (peers, started): (PeerService, &Started),
         tasks: &Tasks,
     ) {
         let auth = BearerAuth::new(&self.token, started.activity.clone());
@@ -209,17 +270,25 @@ impl Coordinator {
             .max_encoding_message_size(limit);
         let agents =
             AgentsServer::new(AgentService::new(sessions)).max_decoding_message_size(limit);
+        let peers = PeersServer::new(peers)
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limit);
         let server = Server::builder()
             .max_concurrent_streams(STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .layer(tonic::service::InterceptorLayer::new(auth))
             .add_service(api)
-            .add_service(agents);
+            .add_service(agents)
+            .add_service(peers)
+            .add_service(MembersServer::new(MembersApi::new(started.brain.clone())));
+        let is_joining = self.config.join.is_some();
         let stop = tasks.token().clone();
         tasks.spawn(GRPC, async move {
-            // Whoever connects early waits in the backlog until there is somebody to answer.
-            if brain.leads().await.is_err() {
+            // Whoever connects early to a lone member waits in the backlog until there is somebody to answer. A member
+            // of several must hear the others to find out who leads.
+            let is_alone = brain.peek(|state| state.tables().members.iter().count() <= 1).await;
+            if is_alone.unwrap_or(true) && !is_joining && brain.leads().await.is_err() {
                 return Ok(());
             }
             // On the listener: what the builder says of sockets holds only for one that it binds itself. Without it
@@ -233,6 +302,15 @@ impl Coordinator {
             served.with_graceful_shutdown(stop.cancelled_owned()).await
         });
     }
+}
+
+/// Where the member's own files lie.
+fn member_dir(config: &Config) -> std::path::PathBuf {
+    config.data.join("coordinator")
+}
+
+fn is_member(config: &Config) -> bool {
+    brain::is_member(&member_dir(config))
 }
 
 /// An end that comes with the brain's own is none of its own.

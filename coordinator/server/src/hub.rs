@@ -62,7 +62,6 @@ struct Subscribers {
 pub(crate) struct Hub {
     subscribers: Mutex<Subscribers>,
     plan: Notify,
-    members: Notify,
     submissions: AtomicU64,
 }
 
@@ -130,7 +129,8 @@ impl Hub {
                 Effect::NodeChanged(node) => subscribers.to_watchers(|changes| {
                     changes.nodes.insert(*node);
                 }),
-                Effect::MembersChanged => self.members.notify_one(),
+                // The address book follows the state itself.
+                Effect::MembersChanged => {}
                 Effect::Plan => self.plan.notify_one(),
             }
         }
@@ -146,11 +146,6 @@ impl Hub {
     /// Waits until planning may find something.
     pub(crate) async fn plan_needed(&self) {
         self.plan.notified().await;
-    }
-
-    /// Waits until members of the coordinator have changed.
-    pub(crate) async fn members_changed(&self) {
-        self.members.notified().await;
     }
 
     /// Counts a submission by a client.

@@ -14,10 +14,11 @@ mod idle;
 mod logs;
 mod metrics;
 mod objects;
+mod peers;
 mod planner;
 mod sessions;
 mod token;
 
-pub use config::{Config, Error as ConfigError, GRPC_PORT, HTTP_PORT};
+pub use config::{Config, Error as ConfigError, GRPC_PORT, HTTP_PORT, Join};
 pub use coordinator::{Addresses, Coordinator, Error, Started};
 pub use token::token_path;

@@ -31,6 +31,33 @@ pub(crate) fn load_or_create(data: &Path) -> io::Result<String> {
     }
 }
 
+/// Makes the cluster's token this member's own, unless it has one.
+///
+/// # Errors
+/// When the file cannot be read or written, or holds another token.
+pub(crate) fn adopt(data: &Path, token: &str) -> io::Result<()> {
+    let path = token_path(data);
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            file.write_all(token.as_bytes())?;
+            file.sync_all()
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if read(&path)? == token {
+                return Ok(());
+            }
+            Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!(
+                    "{} holds another token than the cluster's; a new member needs an empty data directory",
+                    path.display()
+                ),
+            ))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A link could lead to a file that somebody else has made.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 

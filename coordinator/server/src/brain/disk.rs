@@ -1,7 +1,7 @@
 //! Between consensus and the files: what a member starts from, and what it writes.
 //!
 //! ```text
-//!   <data>/cluster      the cluster's uid, written once
+//!   <data>/cluster      the cluster's uid and this member's id, written once
 //!   <data>/log/         write-ahead log and snapshots: the truth
 //!   <data>/records/     the applied records: a cache that is made again when it is missing or damaged
 //! ```
@@ -30,6 +30,8 @@ const SNAPSHOT_ENTRIES: u64 = 10_000;
 const SNAPSHOT_BYTES: u64 = 64 << 20;
 /// With less than this free, changes are refused instead of running into the end of the disk.
 const RESERVE_BYTES: u64 = 4 << 20;
+/// So many entries before a snapshot are kept, so that a follower that was away for a moment needs none.
+const TAIL_ENTRIES: u64 = 2_000;
 /// How long to wait before a write that found the disk full is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
@@ -75,8 +77,11 @@ pub(super) struct Disk {
     log: LogStore,
     /// `None` after a write failed: the next start makes them anew.
     records: Option<RecordStore>,
+    cluster: ClusterId,
     /// The entry that was applied last.
     applied: raft::Position,
+    /// The newest snapshot that is a point of the log.
+    newest: raft::SnapshotMeta,
     snapshot_at: u64,
     bytes_since_snapshot: u64,
     told_full: bool,
@@ -88,16 +93,33 @@ pub(super) struct Opened {
     pub(super) boot: raft::Boot,
     pub(super) state: State,
     pub(super) cluster: String,
+    pub(super) member: u64,
+    pub(super) applied: raft::Position,
+}
+
+/// What a directory that holds no member yet begins as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The first member of a new cluster.
+    NewCluster,
+    /// A member that was taken into a cluster that exists.
+    Joined {
+        /// The cluster's uid.
+        cluster: String,
+        /// The id that it was given.
+        member: u64,
+    },
 }
 
 impl Disk {
     /// Opens the files of a member, and makes those of a new one.
-    pub(super) fn open(dir: &Path) -> Result<Opened, DiskError> {
-        let (uuid, cluster) = cluster_of(dir)?;
+    pub(super) fn open(dir: &Path, origin: &Origin) -> Result<Opened, DiskError> {
+        let Identity { uuid, member } = identity_of(dir, origin)?;
+        let cluster = ClusterId(uuid.into_bytes());
         let (mut log, recovered) = LogStore::open(&dir.join("log"), &Options::new(cluster))?;
         let recovered = match recovered {
             Some(recovered) => recovered,
-            None => bootstrap(&mut log)?,
+            None => bootstrap(&mut log, member)?,
         };
         if let Some(cut) = &recovered.cut {
             info!(
@@ -119,19 +141,61 @@ impl Disk {
             dir: dir.to_path_buf(),
             log,
             records: Some(records),
+            cluster,
             applied,
+            newest: boot.snapshot.clone(),
             snapshot_at: boot.snapshot.at.index.0,
             bytes_since_snapshot: 0,
             told_full: false,
         };
-        Ok(Opened { disk, boot, state, cluster: uuid.to_string() })
+        Ok(Opened { disk, boot, state, cluster: uuid.to_string(), member, applied })
+    }
+
+    /// The snapshots, to be sent and received beside the log.
+    pub(super) fn snapshots(&self) -> muster_store::Snapshots {
+        self.log.snapshots()
     }
 
     /// Makes a round's write durable.
     pub(super) fn persist(&mut self, write: &raft::Write) -> Result<(), DiskError> {
+        self.append(write, None)
+    }
+
+    /// Makes a write durable whose snapshot lies in the directory already. The snapshot replaces log and records.
+    pub(super) fn install(
+        &mut self,
+        snapshot: &raft::Snapshot,
+        write: &raft::Write,
+    ) -> Result<State, DiskError> {
+        let at = to_position(snapshot.meta.at);
+        let bytes = self.log.snapshots().read(at)?.read_all()?;
+        let state = rows::from_snapshot(Index(at.index.0), &bytes)
+            .map_err(|what| DiskError::Snapshot { at: at.index.0, what })?;
+        self.append(write, Some(at))?;
+        self.applied = snapshot.meta.at;
+        self.newest = snapshot.meta.clone();
+        self.snapshot_at = at.index.0;
+        self.bytes_since_snapshot = 0;
+        let records = state.export().map(|(version, write)| rows::record(version, &write));
+        let applied = Applied { index: at.index, digest: Bytes::from(state.digest().to_string()) };
+        let vacancy = match self.records.take() {
+            Some(records) => records.discard(),
+            None => {
+                let reach = Reach { snapshot: at.index, last: at.index };
+                match RecordStore::open(&self.dir.join("records"), self.cluster, reach)? {
+                    Records::Ready(records, _) => records.discard(),
+                    Records::Vacant(vacancy, _) => vacancy,
+                }
+            }
+        };
+        self.records = Some(vacancy.rebuild(records.collect::<Vec<Record>>(), &applied)?);
+        Ok(state)
+    }
+
+    fn append(&mut self, write: &raft::Write, reset: Option<Position>) -> Result<(), DiskError> {
         let entries: Vec<Entry> = write.entries.iter().map(to_entry).collect();
         let batch = Batch {
-            reset: None,
+            reset,
             entries: &entries,
             hard_state: write.hard_state.map(to_hard_state),
             sync: write.sync,
@@ -188,20 +252,22 @@ impl Disk {
         entries >= SNAPSHOT_ENTRIES || (entries > 0 && self.bytes_since_snapshot >= SNAPSHOT_BYTES)
     }
 
-    /// Writes a snapshot of the applied state and lets the log forget what it contains.
+    /// The newest snapshot that is a point of the log; none in a member that has just joined.
+    pub(super) fn newest_snapshot(&self) -> Option<raft::SnapshotMeta> {
+        (self.newest.at.index.0 > 0).then(|| self.newest.clone())
+    }
+
+    /// Writes a snapshot of the applied state and lets the log forget what is long before it. Answers up to where.
     pub(super) fn snapshot(
         &mut self,
+        of: &raft::SnapshotMeta,
         state: &State,
-        node: &mut raft::Node,
-    ) -> Result<(), DiskError> {
+    ) -> Result<raft::Index, DiskError> {
         let full = |error: StoreError| match error {
             StoreError::DiskFull { .. } => DiskError::Full(error.to_string()),
             other => DiskError::Store(other),
         };
-        let meta = SnapshotMeta {
-            at: to_position(self.applied),
-            meta: node.membership().to_bytes().into(),
-        };
+        let meta = SnapshotMeta { at: to_position(of.at), meta: of.membership.to_bytes().into() };
         // Whether it succeeds or not, the next try comes only after as much more has happened.
         self.snapshot_at = self.applied.index.0;
         self.bytes_since_snapshot = 0;
@@ -210,17 +276,16 @@ impl Disk {
             writer.add(&piece).map_err(full)?;
         }
         writer.finish().map_err(full)?;
-        if let Err(error) = node.compact(self.applied.index) {
-            warn!(%error, "the log in memory was not compacted");
-        }
-        self.log.compact(to_position(self.applied).index).map_err(full)?;
+        let forget = of.at.index.0.saturating_sub(TAIL_ENTRIES).max(self.log.base().index.0);
+        self.log.compact(muster_store::Index(forget)).map_err(full)?;
+        self.newest = of.clone();
         if let Some(records) = &self.records
             && let Err(error) = records.flush()
         {
             warn!(%error, "the applied records were not flushed");
         }
         info!(index = self.snapshot_at, "snapshot written");
-        Ok(())
+        Ok(raft::Index(forget))
     }
 
     /// Reads the committed state again.
@@ -245,12 +310,28 @@ impl Disk {
     }
 }
 
-/// The cluster's uid, drawn at the first start.
-fn cluster_of(dir: &Path) -> Result<(Uuid, ClusterId), DiskError> {
+/// Which cluster a directory belongs to, and which member of it.
+struct Identity {
+    uuid: Uuid,
+    member: u64,
+}
+
+/// Reads who the directory belongs to; an empty one becomes what the origin says.
+fn identity_of(dir: &Path, origin: &Origin) -> Result<Identity, DiskError> {
     let path = dir.join("cluster");
     let wrong = |what: String| DiskError::Cluster { path: path.clone(), what };
-    let uuid = match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map_err(|_| wrong("is no uid of a cluster".into()))?,
+    let uuid_of = |text: &str| -> Result<Uuid, DiskError> {
+        text.parse().map_err(|_| wrong("is no uid of a cluster".into()))
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let mut lines = text.lines().map(str::trim);
+            let uuid = uuid_of(lines.next().unwrap_or_default())?;
+            // The first members of clusters were written without a number.
+            let member = lines.next().map_or(Ok(1), str::parse);
+            let member = member.map_err(|_| wrong("names no member".into()))?;
+            Ok(Identity { uuid, member })
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if dir.join("log").exists() {
                 return Err(wrong(
@@ -258,13 +339,21 @@ fn cluster_of(dir: &Path) -> Result<(Uuid, ClusterId), DiskError> {
                         .into(),
                 ));
             }
-            let uuid = Uuid::new_v4();
-            write_durably(dir, (&path, &uuid.to_string())).map_err(|e| wrong(e.to_string()))?;
-            uuid
+            let (uuid, member) = match origin {
+                Origin::NewCluster => (Uuid::new_v4(), 1),
+                Origin::Joined { cluster, member } => (uuid_of(cluster)?, *member),
+            };
+            let text = format!("{uuid}\n{member}\n");
+            write_durably(dir, (&path, &text)).map_err(|e| wrong(e.to_string()))?;
+            Ok(Identity { uuid, member })
         }
-        Err(error) => return Err(wrong(error.to_string())),
-    };
-    Ok((uuid, ClusterId(uuid.into_bytes())))
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// Whether a directory belongs to a member already.
+pub(crate) fn is_member(dir: &Path) -> bool {
+    dir.join("cluster").exists()
 }
 
 fn write_durably(dir: &Path, (path, text): (&Path, &str)) -> std::io::Result<()> {
@@ -276,9 +365,12 @@ fn write_durably(dir: &Path, (path, text): (&Path, &str)) -> std::io::Result<()>
     fs::File::open(dir)?.sync_all()
 }
 
-/// Begins the log of a new cluster of one.
-fn bootstrap(log: &mut LogStore) -> Result<Recovered, DiskError> {
-    let first = raft::Boot::first_start(raft::Membership::of_voters([raft::MemberId(1)]));
+/// Begins the log of a new member: alone in a new cluster, or without anything in one that exists.
+fn bootstrap(log: &mut LogStore, member: u64) -> Result<Recovered, DiskError> {
+    let first = match member {
+        1 => raft::Boot::first_start(raft::Membership::of_voters([raft::MemberId(1)])),
+        _ => raft::Boot::joining(),
+    };
     let meta = SnapshotMeta {
         at: to_position(first.snapshot.at),
         meta: first.snapshot.membership.to_bytes().into(),

@@ -8,20 +8,18 @@
 //!   reply, effects <--------  | committed <-+- write + fsync <- ready    |
 //!   read(closure) <-------->  | between entries, on applied state        |
 //!                             +------------------------------------------+
+//!                               ^ messages of peers        | messages to peers
 //! ```
 //!
-//! A single member goes through the very same steps as several: propose, durable, commit, apply. The leader
-//! has at most one entry in flight. It decides a batch of commands against its state, applies them there, and
-//! sends replies and effects only once the entry is committed; reads wait until then, too. If it loses the
-//! leadership in between, its state is read again from disk.
+//! What happens in the box is the business of `muster-coordinator-core`; here are its thread, its disk and whoever
+//! waits for it.
 
-mod batch;
 mod disk;
-mod driver;
 mod handle;
+mod host;
 mod rows;
 mod thread;
 
-pub(crate) use driver::Fatal;
-pub(crate) use handle::{Brain, BrainError};
-pub(crate) use thread::{BrainConfig, OpenBrain, open};
+pub(crate) use disk::{Origin, is_member};
+pub(crate) use handle::{AddressBook, Brain, BrainError, PeerInbox};
+pub(crate) use thread::{BrainConfig, Fatal, OpenBrain, open};

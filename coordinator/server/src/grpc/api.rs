@@ -247,6 +247,8 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        // Only the leader knows of every change; another member says who leads.
+        self.context.read(|_| ()).await?;
         watch::watch(self.context.clone(), request.into_inner()).map(Response::new)
     }
 
@@ -333,13 +335,16 @@ impl wire::muster_server::Muster for Api {
         _request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusReply>, Status> {
         let role = self.context.brain.role();
+        // Any member may be asked how it is.
         let (applied, digest, nodes, jobs) = self
             .context
-            .read(|state| {
+            .brain
+            .peek(|state| {
                 let tables = state.tables();
                 (state.applied().0, state.digest(), tables.nodes.len(), tables.jobs.len())
             })
-            .await?;
+            .await
+            .map_err(|error| status_of(&error))?;
         Ok(Response::new(wire::StatusReply {
             version: env!("CARGO_PKG_VERSION").into(),
             member: role.member,

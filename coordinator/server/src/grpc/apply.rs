@@ -124,7 +124,7 @@ fn reply(plan: Vec<Planned>) -> wire::ApplyReply {
 }
 
 /// A client's request id: 16 bytes, or nothing from a client that does not retry.
-pub(super) fn request_id(bytes: &[u8]) -> Result<Option<RequestId>, Status> {
+pub(crate) fn request_id(bytes: &[u8]) -> Result<Option<RequestId>, Status> {
     match <[u8; 16]>::try_from(bytes) {
         Ok(bytes) => Ok(Some(RequestId::from_u128(u128::from_be_bytes(bytes)))),
         Err(_) if bytes.is_empty() => Ok(None),

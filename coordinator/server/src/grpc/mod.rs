@@ -4,9 +4,12 @@ mod api;
 mod apply;
 mod auth;
 mod logs;
+mod members;
 mod status;
 mod watch;
 
 pub(crate) use api::{Api, ApiContext};
+pub(crate) use apply::request_id;
 pub(crate) use auth::BearerAuth;
-pub(crate) use status::status_of;
+pub(crate) use members::MembersApi;
+pub(crate) use status::{leader_of, status_of};

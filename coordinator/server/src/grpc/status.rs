@@ -8,6 +8,8 @@ use crate::brain::BrainError;
 
 /// The metadata key that carries the stable error code, such as `M1004`.
 const CODE: &str = "muster-code";
+/// The metadata key that carries the leader's HOST:PORT, when this member does not lead and knows who does.
+const LEADER: &str = "muster-leader";
 
 /// The status that a client gets.
 pub(crate) fn status_of(error: &BrainError) -> Status {
@@ -18,7 +20,19 @@ pub(crate) fn status_of(error: &BrainError) -> Status {
         BrainError::DiskFull { .. } => (Code::ResourceExhausted, "M4001"),
         BrainError::Stopping => (Code::Unavailable, "M2006"),
     };
-    with_code(grpc, code, error.to_string())
+    let mut status = with_code(grpc, code, error.to_string());
+    if let BrainError::NotLeader { address: Some(address), .. } = error
+        && let Ok(value) = address.parse()
+    {
+        status.metadata_mut().insert(LEADER, value);
+    }
+    status
+}
+
+/// The leader's HOST:PORT, as another member told it in refusing.
+pub(crate) fn leader_of(status: &Status) -> Option<String> {
+    let value = status.metadata().get(LEADER)?;
+    value.to_str().ok().map(ToOwned::to_owned)
 }
 
 /// A status with a stable error code.

@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::api::{ApiContext, Resource, resource};
+use super::status::status_of;
 use crate::objects::job_ref;
 
 /// How many events may be on their way to a watcher before it has to keep up.
@@ -33,9 +34,11 @@ pub(super) fn watch(
     }
     let (events, stream) = mpsc::channel(OUTBOUND);
     context.tasks.clone().spawn(WATCH, async move {
+        let told = events.clone();
         let watch = Watch { context, resource, request, shown: BTreeSet::new(), events };
         let Err(status) = watch.run().await;
         tracing::debug!(%status, "watch ended");
+        let _ = told.send(Err(status)).await;
         Ok::<(), Infallible>(())
     });
     Ok(ReceiverStream::new(stream))
@@ -69,6 +72,7 @@ impl Watch {
             let changes = tokio::select! {
                 changes = watcher.take() => changes,
                 () = self.events.closed() => return Err(Status::cancelled("the watcher is gone")),
+                deposed = deposed(&self.context) => return Err(deposed),
             };
             self.show(changes.jobs, changes.nodes).await?;
             for (id, (key, uid)) in changes.gone {
@@ -117,6 +121,11 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Only the leader knows of every change.
+async fn deposed(context: &ApiContext) -> Status {
+    status_of(&context.brain.deposed().await)
 }
 
 fn wants(state: &State, resource: &Resource, (request, id): (&wire::WatchRequest, JobId)) -> bool {

@@ -63,28 +63,40 @@ impl Leases {
         ended
     }
 
-    /// Declares nodes unreachable when their leases end, until the brain stops.
+    /// Declares nodes unreachable when their leases end, whenever this member leads, until the brain stops.
     pub(crate) async fn run(&self, brain: &Brain, hub: &Hub) -> Result<Infallible, BrainError> {
         loop {
-            let known = brain
-                .read(|state| {
-                    let ready = state.tables().nodes.iter();
-                    ready
-                        .filter(|(_, node)| node.phase.is_ready())
-                        .map(|(id, _)| *id)
-                        .collect::<Vec<_>>()
-                })
-                .await;
-            match known {
-                Ok(nodes) => {
-                    for node in nodes {
-                        let end = Instant::now() + self.span;
-                        self.lock().entry(node).or_insert(end);
-                    }
-                    break;
-                }
-                Err(BrainError::Stopping) => return Err(BrainError::Stopping),
-                Err(_) => tokio::time::sleep(self.span / 10).await,
+            brain.leads().await?;
+            let ended = tokio::select! {
+                deposed = brain.deposed() => deposed,
+                ended = self.lead(brain, hub) => match ended {
+                    Ok(never) => match never {},
+                    Err(error) => error,
+                },
+            };
+            if matches!(ended, BrainError::Stopping) {
+                return Err(ended);
+            }
+            // The next leader gives every node a full lease; so does this one, should it lead again.
+            self.lock().clear();
+        }
+    }
+
+    /// As long as this member leads.
+    async fn lead(&self, brain: &Brain, hub: &Hub) -> Result<Infallible, BrainError> {
+        let nodes = brain
+            .read(|state| {
+                let ready = state.tables().nodes.iter();
+                ready
+                    .filter(|(_, node)| node.phase.is_ready())
+                    .map(|(id, _)| *id)
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        for node in nodes {
+            if hub.sessions(Some(node)).is_empty() {
+                let end = Instant::now() + self.span;
+                self.lock().entry(node).or_insert(end);
             }
         }
         loop {
@@ -106,7 +118,9 @@ impl Leases {
                 let body = Body::NodeUnreachable(NodeUnreachable { node });
                 match brain.submit(None, body).await {
                     Ok(_) => {}
-                    Err(BrainError::Stopping) => return Err(BrainError::Stopping),
+                    Err(error @ (BrainError::Stopping | BrainError::NotLeader { .. })) => {
+                        return Err(error);
+                    }
                     Err(error) => {
                         warn!(%error, "a lost lease was not committed; trying again");
                         self.absent(node);

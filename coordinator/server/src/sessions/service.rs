@@ -160,6 +160,7 @@ impl AgentService {
             Err(status) = self.register_again(node, &hello) => Err(status),
             ended = write(context, node, (&hello, &inbox), &outbound) => ended.map(|never| match never {}),
             ended = read(context, node, inbound) => ended,
+            deposed = context.brain.deposed() => Err(status_of(&deposed)),
         };
         // Otherwise the agent has a newer session, which all of this belongs to.
         if context.hub.detach_session(node, &inbox) {
@@ -242,6 +243,7 @@ async fn write(
         lease_ms: u64::try_from(context.leases.span().as_millis()).unwrap_or(u64::MAX),
         cluster: context.cluster.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        members: context.brain.book().borrow().values().cloned().collect(),
     };
     send(outbound, ToAgent::Welcome(welcome)).await?;
     let logs = hello.log_jobs.clone();

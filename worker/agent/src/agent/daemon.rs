@@ -223,6 +223,7 @@ impl Agent {
 
     async fn welcome(&mut self, welcome: wire::Welcome) {
         self.lease = Duration::from_millis(welcome.lease_ms.max(100));
+        self.link.members_are(welcome.members);
         if let Err(error) = self.identity.set_cluster(&welcome.cluster) {
             warn!(%error, "the cluster's name could not be stored");
         }

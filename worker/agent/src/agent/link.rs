@@ -1,6 +1,7 @@
 //! The connection to the coordinator: made, lost, and made again with growing patience.
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_proto::v1 as wire;
@@ -18,6 +19,8 @@ use tracing::{info, warn};
 const OUTBOUND: usize = 256;
 /// The first and the longest pause between attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+/// The metadata key with which a member that does not lead names the one that does.
+const LEADER: &str = "muster-leader";
 /// How long one attempt may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -55,28 +58,77 @@ pub(super) enum LinkEvent {
     Down,
 }
 
-/// How sessions are opened.
+/// How sessions are opened, and with which member. Clones share what is known of members.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
-    endpoint: Endpoint,
+    members: Arc<Mutex<Members>>,
     token: ShowToken,
 }
 
+/// The members of the coordinator, as far as they are known.
+#[derive(Debug)]
+struct Members {
+    /// Those that were named at the start,
+    named: Vec<String>,
+    /// and those that the last session told of.
+    told: Vec<String>,
+    /// Which of them comes next.
+    next: usize,
+    /// Whom to ask now.
+    current: Endpoint,
+}
+
+impl Members {
+    /// After a session that failed: the leader, if it was named, or the next member.
+    fn move_on(&mut self, leader: Option<&str>) {
+        let known: Vec<&String> = self.named.iter().chain(&self.told).collect();
+        let next = match leader {
+            Some(leader) => format!("http://{leader}"),
+            None => known[self.next % known.len()].clone(),
+        };
+        if leader.is_none() {
+            self.next += 1;
+        }
+        if let Ok(endpoint) = endpoint(&next) {
+            self.current = endpoint;
+        }
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(address.to_owned())?
+        .connect_timeout(CONNECT_WITHIN)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true))
+}
+
 impl Link {
-    /// A link to a coordinator's address.
-    pub(super) fn new(address: &str, token: ShowToken) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(address.to_owned())?
-            .connect_timeout(CONNECT_WITHIN)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true);
-        Ok(Self { endpoint, token })
+    /// A link to the members at these addresses, separated by commas.
+    pub(super) fn new(addresses: &str, token: ShowToken) -> Result<Self, tonic::transport::Error> {
+        let named: Vec<String> =
+            addresses.split(',').map(|one| one.trim().trim_end_matches('/').to_owned()).collect();
+        for address in &named {
+            endpoint(address)?;
+        }
+        let current = endpoint(named.first().map_or(addresses, String::as_str))?;
+        let members = Members { named, told: Vec::new(), next: 1, current };
+        Ok(Self { members: Arc::new(Mutex::new(members)), token })
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session has told where the members are.
+    pub(super) fn members_are(&self, told: Vec<String>) {
+        self.members().told = told.into_iter().map(|address| format!("http://{address}")).collect();
     }
 
     /// A client that connects when it is used.
     pub(super) fn client(&self) -> Client {
-        let channel = self.endpoint.connect_lazy();
+        let channel = self.members().current.connect_lazy();
         AgentsClient::with_interceptor(channel, self.token.clone())
             .max_decoding_message_size(muster_proto::MAX_MESSAGE_BYTES)
     }
@@ -101,6 +153,13 @@ impl Link {
                     if opened {
                         pause = PAUSES.0;
                         told.clear();
+                    }
+                    let leader =
+                        status.metadata().get(LEADER).and_then(|value| value.to_str().ok());
+                    self.members().move_on(leader);
+                    if leader.is_some() && !opened {
+                        // It was only the wrong door.
+                        pause = PAUSES.0;
                     }
                     explain(&status)
                 }
