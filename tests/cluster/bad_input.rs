@@ -240,6 +240,27 @@ fn a_store_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
+fn a_log_that_has_lost_what_was_acknowledged_is_not_taken_for_a_new_one() {
+    let mut place = Place::up();
+    let job = Job::shell("kept", 0, "true").write(place.data());
+    place.muster(&["run", &job.to_string_lossy()]).ok();
+    place.stop(Role::Up);
+    let folder = place.data().join("coordinator/log/wal");
+    for file in fs::read_dir(&folder).expect("a log") {
+        fs::remove_file(file.expect("an entry").path()).expect("it can be removed");
+    }
+    let data = place.data().to_string_lossy().into_owned();
+    let doors = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    for _ in 0..2 {
+        let mut command = place.command(&["up", "--data-dir", &data]);
+        let output = command.args(doors).env_remove("MUSTER_SERVER").output();
+        let outcome = Outcome::of(output.expect("muster runs"));
+        assert_eq!(outcome.code, 4, "{outcome:#?}");
+        assert!(outcome.stderr.contains("acknowledged entries are missing"), "{outcome:#?}");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_changes_and_loses_nothing() {
     let disk = tempfile::tempdir().expect("a directory");
     let mounted = std::process::Command::new("mount")

@@ -268,6 +268,19 @@ fn the_applied_records_are_made_anew_when_they_are_missing_or_damaged() {
 }
 
 #[test]
+fn nothing_new_is_placed_on_a_node_whose_agent_has_gone() {
+    let mut place = Place::up_with(&["--node-name", "before"]);
+    place.stop(Role::Up);
+    place.flags = vec!["--node-name".into(), "after".into()];
+    place.start(Role::Up);
+    place.wait_until_ready();
+    submit(&place, Job::shell("here", 0, "true"));
+    place.wait_for_phase("here", "Succeeded");
+    let pods = place.muster(&["get", "pods", "-o", "json"]).ok().json();
+    assert_eq!(pods["items"][0]["spec"]["nodeName"], "after", "{pods:#}");
+}
+
+#[test]
 fn a_second_start_finds_the_first_and_down_stops_it() {
     let place = Place::up();
     let data = place.data().to_string_lossy().into_owned();

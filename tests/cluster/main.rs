@@ -6,4 +6,5 @@ mod command_line;
 mod following;
 mod lifecycle;
 mod many;
+mod members;
 mod training;

@@ -39,7 +39,14 @@ pub struct Place {
     grpc: u16,
     http: u16,
     daemons: Vec<Daemon>,
-    flags: Vec<String>,
+    /// Further flags of the agent, at the next start.
+    pub flags: Vec<String>,
+    /// Further flags of the coordinator, at the next start.
+    pub coordinator_flags: Vec<String>,
+    /// The members that clients and the agent know, if not only the one of this place.
+    pub servers: Option<String>,
+    /// The token of another place.
+    pub token: Option<PathBuf>,
     keep: bool,
 }
 
@@ -102,6 +109,9 @@ impl Place {
             http: free_port(),
             daemons: Vec::new(),
             flags: Vec::new(),
+            coordinator_flags: Vec::new(),
+            servers: None,
+            token: None,
             keep: false,
         }
     }
@@ -145,7 +155,21 @@ impl Place {
     /// The gRPC address.
     #[must_use]
     pub fn server(&self) -> String {
+        self.servers.clone().unwrap_or_else(|| self.own_server())
+    }
+
+    /// The address of this place's own coordinator.
+    #[must_use]
+    pub fn own_server(&self) -> String {
         format!("http://127.0.0.1:{}", self.grpc)
+    }
+
+    /// Up to which entry this place's coordinator has applied the log, and the digest of what came of it.
+    #[must_use]
+    pub fn applied(&self) -> Option<(u64, String)> {
+        let outcome = self.muster(&["status", "-o", "json"]);
+        let status = (outcome.code == 0).then(|| outcome.json())?;
+        Some((status["appliedIndex"].as_u64()?, status["digest"].as_str()?.to_owned()))
     }
 
     /// The HTTP address.
@@ -163,6 +187,9 @@ impl Place {
             .env("MUSTER_DATA_DIR", &self.data)
             .env("MUSTER_SERVER", self.server())
             .env("MUSTER_ENVIRONMENTS", environments());
+        if let Some(token) = &self.token {
+            command.env("MUSTER_TOKEN_FILE", token);
+        }
         command
     }
 
@@ -183,10 +210,17 @@ impl Place {
                 command.args(["up", "--listen", &grpc, "--http-listen", &http]).args(&self.flags)
             }
             Role::Coordinator => {
-                command.args(["coordinator", "--listen", &grpc, "--http-listen", &http])
+                let doors = ["coordinator", "--listen", &grpc, "--http-listen", &http];
+                command.args(doors).args(&self.coordinator_flags)
             }
-            Role::Agent => command.args(["agent", "--server", &self.server()]).args(&self.flags),
+            Role::Agent => {
+                let server = ["agent", "--server", &self.server(), "--address", "127.0.0.1"];
+                command.args(server).args(&self.flags)
+            }
         };
+        if let Some(token) = &self.token {
+            command.env("MUSTER_TOKEN_FILE", token);
+        }
         command
     }
 
@@ -236,7 +270,8 @@ impl Place {
         }
     }
 
-    fn wait_for_node(&self) {
+    /// Waits until an agent has a session.
+    pub fn wait_for_node(&self) {
         until("the agent is connected", || {
             let status = self.muster(&["status", "-o", "json"]);
             (status.code == 0 && status.json()["sessions"] == 1).then_some(())

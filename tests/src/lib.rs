@@ -6,11 +6,13 @@
 mod binary;
 mod daemon;
 mod manifest;
+mod members;
 mod orphans;
 mod wait;
 
 pub use binary::{Outcome, muster, muster_binary};
 pub use daemon::{Daemon, Place, Role};
 pub use manifest::{Job, ddp_script};
+pub use members::Members;
 pub use orphans::replica_processes;
 pub use wait::{until, until_within};

@@ -214,6 +214,12 @@ impl<R, L> Member<R, L> {
         self.waiting.is_empty() && self.reads.is_empty() && self.flight.is_none()
     }
 
+    /// Whether every entry of the log is applied. Only then may a batch be decided: its state is that with the entry
+    /// applied, so nothing may be committed in between, neither a membership change nor what raft appends to end one.
+    fn is_settled(&self) -> bool {
+        self.node.last() == self.applied.index
+    }
+
     fn not_leader(&self) -> Refused {
         Refused::NotLeader { leader: self.node.standing().leader }
     }
@@ -237,7 +243,9 @@ impl<R, L> Member<R, L> {
                 break;
             }
             self.answer_reads(host);
-            membership::reconcile(self);
+            if self.is_settled() {
+                membership::reconcile(self);
+            }
             if !self.propose(now, host)? && !self.node.has_ready() {
                 break;
             }
@@ -361,6 +369,10 @@ impl<R, L> Member<R, L> {
             host.publish(&batch.effects);
             batch.answer(host);
         } else {
+            debug_assert!(
+                self.flight.is_none(),
+                "nothing is committed between a decision and its entry"
+            );
             let changes = match &entry.payload {
                 Payload::Data { data, .. } => Changes::decode(data)
                     .map_err(|source| Fatal::Entry { index: index.0, source })?,
@@ -388,7 +400,7 @@ impl<R, L> Member<R, L> {
             return Ok(false);
         }
         let tick_is_due = self.state.next_due().is_some_and(|due| due <= now);
-        if self.waiting.is_empty() && !tick_is_due {
+        if self.waiting.is_empty() && !tick_is_due || !self.is_settled() {
             return Ok(false);
         }
         let room = host.room();

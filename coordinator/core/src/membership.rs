@@ -79,6 +79,7 @@ fn next(state: &State, status: &Status) -> Option<Next> {
     })
 }
 
+/// A member that has acknowledged nothing yet is no member to count on, however short the log is.
 fn reaches(matched: Index, commit: Index) -> bool {
-    matched.0 + CAUGHT_UP >= commit.0
+    matched.0 > 0 && matched.0 + CAUGHT_UP >= commit.0
 }

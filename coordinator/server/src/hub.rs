@@ -188,6 +188,11 @@ impl Hub {
         wanted.map(|(_, inbox)| Arc::clone(inbox)).collect()
     }
 
+    /// The nodes whose agents have a session.
+    pub(crate) fn connected(&self) -> BTreeSet<NodeId> {
+        lock(&self.subscribers).sessions.keys().copied().collect()
+    }
+
     /// How many sessions there are.
     pub(crate) fn session_count(&self) -> usize {
         lock(&self.subscribers).sessions.len()

@@ -62,7 +62,7 @@ pub(crate) async fn run(
         while let Err(wait) = pace.plan_now(Instant::now(), hub.submissions()) {
             tokio::time::sleep(wait).await;
         }
-        match one_round(&brain, &policy, clock).await {
+        match one_round(&brain, &hub, (&policy, clock)).await {
             Ok(round) => {
                 for job in waits.replace(round.waits) {
                     hub.job_detail_changed(job);
@@ -84,9 +84,20 @@ pub(crate) async fn run(
     }
 }
 
-async fn one_round(brain: &Brain, policy: &Policy, clock: Clock) -> Result<Plan, BrainError> {
+async fn one_round(
+    brain: &Brain,
+    hub: &Hub,
+    (policy, clock): (&Policy, Clock),
+) -> Result<Plan, BrainError> {
     let view = brain.read(|state| state.has_waiting().then(|| state.view())).await?;
-    Ok(view.map(|view| plan(&view, policy, clock.now())).unwrap_or_default())
+    let Some(mut view) = view else { return Ok(Plan::default()) };
+    // A node counts as reachable for a whole lease after its agent was last heard of. It gets nothing new meanwhile: an
+    // agent that is gone would hold up the whole gang.
+    let connected = hub.connected();
+    for node in &mut view.nodes {
+        node.usable &= connected.contains(&node.id);
+    }
+    Ok(plan(&view, policy, clock.now()))
 }
 
 /// Proposes placements, so that many become one entry. One that is refused was overtaken by something that

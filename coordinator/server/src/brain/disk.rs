@@ -15,7 +15,7 @@ use muster_consensus as raft;
 use muster_state::{Changes, CodecError, Index, State};
 use muster_store::{
     Applied, Batch, ClusterId, Entry, Error as StoreError, HardState, LogStore, Opened as Records,
-    Options, Position, Reach, Record, RecordError, RecordStore, RecordWrite, Recovered,
+    Options, Position, Reach, Rebuild, Record, RecordError, RecordStore, RecordWrite, Recovered,
     SnapshotMeta, Vacancy,
 };
 use thiserror::Error;
@@ -57,6 +57,20 @@ pub(crate) enum DiskError {
         at: u64,
         /// What is wrong.
         what: String,
+    },
+    /// The log ends before what was applied from it.
+    #[error(
+        "{} ends at entry {last}, but entry {applied} had been applied: acknowledged entries are missing. Restore the \
+         directory from a copy; or, if other members have the entries, remove this member, empty its data directory and \
+         let it join again", .dir.display()
+    )]
+    LogLost {
+        /// The log.
+        dir: PathBuf,
+        /// The last entry that was applied.
+        applied: u64,
+        /// The last entry that is there.
+        last: u64,
     },
     /// The membership of a snapshot.
     #[error("the snapshot's membership cannot be read: {0}")]
@@ -133,6 +147,14 @@ impl Disk {
                 Ok(state) => (records, state),
                 Err(why) => rebuild(&log, &recovered, (records.discard(), why))?,
             },
+            // Only what is durable in the log is ever applied. A lone member's log is the only copy.
+            Records::Vacant(_, Rebuild::Ahead { applied, last }) => {
+                return Err(DiskError::LogLost {
+                    dir: dir.join("log"),
+                    applied: applied.0,
+                    last: last.0,
+                });
+            }
             Records::Vacant(vacancy, why) => rebuild(&log, &recovered, (vacancy, why.to_string()))?,
         };
         let boot = boot(recovered, &state)?;

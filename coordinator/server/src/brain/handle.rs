@@ -230,6 +230,13 @@ impl Brain {
         known.await.map(|role| *role).map_err(|_| BrainError::Stopping)
     }
 
+    /// The answer that leads to the leader, when that is another member.
+    pub(crate) fn led_by_another(&self) -> Option<BrainError> {
+        let role = self.role();
+        let leader = role.leader.filter(|leader| !role.leads && *leader != role.member)?;
+        Some(self.not_leader(Some(leader)))
+    }
+
     /// Waits until this member does not lead, and answers as it answers whoever asks then.
     pub(crate) async fn deposed(&self) -> BrainError {
         let mut role = self.role.clone();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_consensus::{Config, MemberId, Node, StepError};
+use muster_consensus::{Config, MemberId, Node, SnapshotOutcome, StepError};
 use muster_coordinator_core::{MAX_ENTRY_BYTES, Member, Parts, RoleView};
 use muster_service::Latch;
 use muster_state::{Policy, State};
@@ -214,6 +214,10 @@ impl Pump {
 
     fn work(&mut self) -> Result<(), Fatal> {
         self.core.work(Clock.now(), &mut self.machine)?;
+        // Tried again when the peer answers the next heartbeat.
+        for member in self.machine.outbox.lost_snapshots() {
+            self.core.snapshot_sent(MemberId(member), SnapshotOutcome::Failed);
+        }
         let role = *self.machine.role.borrow();
         if role.leads || role.leader.is_some_and(|leader| leader != role.member) {
             self.latch.take();

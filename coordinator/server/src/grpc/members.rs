@@ -27,6 +27,10 @@ impl wire::members_server::Members for MembersApi {
         &self,
         _request: Request<wire::ListMembersRequest>,
     ) -> Result<Response<wire::ListMembersReply>, Status> {
+        // Whoever does not lead may be out of date, or not even a member any more. Without a leader it says what it knows.
+        if let Some(elsewhere) = self.brain.led_by_another() {
+            return Err(status_of(&elsewhere));
+        }
         let standing = self.brain.status().await.map_err(|error| status_of(&error))?;
         let records = self
             .brain

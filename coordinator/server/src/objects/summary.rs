@@ -70,6 +70,9 @@ fn detail(
         let found = status.conditions.iter().find(|condition| condition.kind == kind);
         found.map(|condition| condition.message.clone()).unwrap_or_default()
     };
+    if let Some(lost) = unreachable(state, id) {
+        return lost;
+    }
     match (status.phase, gang.phase) {
         (JobPhase::Failed, _) => message_of(ConditionType::Failed),
         (JobPhase::Succeeded, _) => message_of(ConditionType::Succeeded),
@@ -81,6 +84,18 @@ fn detail(
         (_, GangPhase::Backoff { .. }) => message_of(ConditionType::Restarting),
         _ => String::new(),
     }
+}
+
+/// What holds the gang up when a node of one of its live ranks cannot be reached.
+fn unreachable(state: &State, id: JobId) -> Option<String> {
+    let live = state.replicas_of(id).filter(|(_, replica)| !replica.phase.is_exited());
+    let node =
+        live.filter_map(|(_, replica)| state.node(replica.node)).find(|n| !n.phase.is_ready())?;
+    let name = &node.name;
+    Some(format!(
+        "node {name} cannot be reached; ranks there may still run, so they are waited for: start its agent, or, if it is \
+         gone for good, say so with `muster nodes remove {name}`"
+    ))
 }
 
 fn preparing(state: &State, leader: LeaderView<'_>, id: JobId) -> Option<String> {

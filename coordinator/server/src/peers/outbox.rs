@@ -1,6 +1,6 @@
 //! Messages on their way from the brain to the peers' tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub(super) enum Letter {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outbox {
     queues: Arc<Mutex<BTreeMap<u64, mpsc::Sender<Letter>>>>,
+    /// Peers whose snapshots nobody could take; consensus waits for a word about each.
+    lost: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 impl Outbox {
@@ -33,9 +35,17 @@ impl Outbox {
             Some(index) => Letter::WithSnapshot(index.0, message.bytes),
         };
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = queues.get(&message.to.0) {
-            let _ = queue.try_send(letter);
+        let carries_snapshot = message.snapshot.is_some();
+        let is_taken =
+            queues.get(&message.to.0).is_some_and(|queue| queue.try_send(letter).is_ok());
+        if carries_snapshot && !is_taken {
+            self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(message.to.0);
         }
+    }
+
+    /// Takes the peers whose snapshots nobody could take.
+    pub(crate) fn lost_snapshots(&self) -> BTreeSet<u64> {
+        std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Opens the queue of a peer.

@@ -155,6 +155,8 @@ impl AgentService {
         let inbox = context.hub.attach_session(node);
         self.instances().insert(node, hello.instance.clone());
         context.leases.present(node);
+        // Gangs may have waited for just this node.
+        context.hub.ask_for_plan();
         info!(node.name = %hello.node_name, "agent connected");
         let ended = tokio::select! {
             Err(status) = self.register_again(node, &hello) => Err(status),
@@ -261,9 +263,18 @@ async fn write(
     if !forgotten.is_empty() {
         send(outbound, ToAgent::ForgetJobs(wire::ForgetJobs { uids: forgotten })).await?;
     }
+    let mut book = context.brain.book();
+    book.mark_changed();
     loop {
-        let changes = inbox.take().await;
-        pass_on(context, (node, changes), outbound).await?;
+        tokio::select! {
+            changes = inbox.take() => pass_on(context, (node, changes), outbound).await?,
+            changed = book.changed() => {
+                changed.map_err(|_| status_of(&BrainError::Stopping))?;
+                let addresses = book.borrow_and_update().values().cloned().collect();
+                let members = wire::CoordinatorMembers { addresses };
+                send(outbound, ToAgent::Members(members)).await?;
+            }
+        }
     }
 }
 

@@ -211,6 +211,7 @@ impl Agent {
                     self.uploads.open(order, with);
                 }
                 Some(FromCoordinator::LogClose(close)) => self.uploads.close(close.stream),
+                Some(FromCoordinator::Members(members)) => self.link.members_are(members.addresses),
                 Some(FromCoordinator::ForgetJobs(forget)) => {
                     for uid in forget.uids {
                         self.runtime.forget_logs(&Uid(uid));
