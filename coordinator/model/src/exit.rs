@@ -77,8 +77,13 @@ impl ExitStatus {
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self {
-            Self::Code(_) | Self::OutOfMemory | Self::StartFailed { .. } => Cause::Program,
-            Self::NeverStarted | Self::Lost => Cause::Surroundings,
+            Self::Code(_) | Self::OutOfMemory | Self::StartFailed { permanent: true, .. } => {
+                Cause::Program
+            }
+            // What may pass: a full disk, an index of packages that does not answer.
+            Self::StartFailed { permanent: false, .. } | Self::NeverStarted | Self::Lost => {
+                Cause::Surroundings
+            }
             // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS come from the program's own deeds.
             Self::Signal(4 | 5 | 6 | 7 | 8 | 11 | 31) => Cause::Program,
             Self::Signal(_) => Cause::Surroundings,

@@ -19,7 +19,7 @@ mod store;
 mod supervisor;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -47,10 +47,16 @@ pub fn run(directory: &Path) -> ExitCode {
     match serve(directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("muster shim {}: {error}", directory.display());
+            complain(format_args!("muster shim {}: {error}", directory.display()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something on standard error, which is a file beside the replica. Nothing comes of it when that cannot be
+/// written, as on a full disk: `eprintln!` would panic then, and take the replica's end with it.
+fn complain(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 fn serve(directory: &Path) -> io::Result<()> {

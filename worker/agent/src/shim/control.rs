@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use super::complain;
 use super::protocol::{self, LONGEST, Order, Report, Stage};
 
 /// More connections than an agent and the one that takes over from it need.
@@ -115,10 +116,10 @@ impl Connection {
             let line: Vec<u8> = self.received.drain(..=end).collect();
             match protocol::read(&line[..end]) {
                 Some(order) => orders.push(order),
-                None => eprintln!(
+                None => complain(format_args!(
                     "an order is not understood (a newer agent?): {}",
                     String::from_utf8_lossy(&line[..end])
-                ),
+                )),
             }
         }
         true

@@ -256,10 +256,6 @@ fn check(round: &Round, exit: &Exit, hit: bool) {
         _ if !hit => natural,
         // Whoever was hit may have been any process of the replica, and the main one survives the others.
         // A process dies a moment after the signal; the order to stop may come between the two.
-        // In an init container it is a failed start.
-        Victim::Rank if matches!(exit.status, ExitStatus::StartFailed { .. }) => {
-            !round.spec.role.pod.init_containers.is_empty()
-        }
         Victim::Rank => {
             let may_be_stopped = round.ending == Ending::Stopped;
             natural

@@ -79,9 +79,9 @@ async fn a_failing_init_container_ends_the_replica() {
         script("fetch", "echo cannot fetch >&2; sleep 1000 & exit 3"),
         script("never", &format!("echo > {}", mark.display())),
     ];
-    let (why, permanent) = node.fail(&spec).await;
-    assert!(why.contains("init container fetch has failed: exit code 3"), "{why}");
-    assert!(!permanent);
+    assert_eq!(node.run(&spec).await, ExitStatus::Code(3), "the program's own failure");
+    let notice = node.notice(&spec).await;
+    assert!(notice.contains("init container fetch has failed: exit code 3"), "{notice}");
     assert!(!mark.exists());
     assert_eq!(node.output(&spec).await, "cannot fetch\n");
     assert_eq!(traces::processes(&lab.job), Vec::<i32>::new());

@@ -175,7 +175,8 @@ fn ended(shared: &Arc<Shared>, launch: Box<Launch>, seen: Observation) -> Adopte
 }
 
 async fn lost(shared: &Arc<Shared>, path: &Path, launch: Box<Launch>) -> Adopted {
-    let swept = sweep::sweep(path, &launch).await;
+    // Whether it had been ordered to stop is not known any more.
+    let swept = sweep::sweep(path, (&launch, false)).await;
     warn!(replica = %launch.spec.name, fence = %launch.spec.fence, "a replica has lost its shim");
     ended(shared, launch, Observation::Exited(swept.exit))
 }

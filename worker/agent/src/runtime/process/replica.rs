@@ -219,7 +219,8 @@ impl Replica {
                 Err(_) => break,
             }
         }
-        let swept = sweep::sweep(&self.path, &held.launch).await;
+        let was_ordered = self.orders.borrow().stop.is_some();
+        let swept = sweep::sweep(&self.path, (&held.launch, was_ordered)).await;
         reap(held.child).await;
         if let Some(text) = prepare::complaint(&self.path) {
             warn!(replica = %self.key.0, fence = %self.key.1, complaint = %text, "a shim was lost");

@@ -28,8 +28,9 @@ pub(super) struct Swept {
     pub(super) leftovers: bool,
 }
 
-/// Ends everything of a replica whose shim is gone, or does not answer, and answers how it ended.
-pub(super) async fn sweep(directory: &Path, launch: &Launch) -> Swept {
+/// Ends everything of a replica whose shim is gone, or does not answer, and answers how it ended. One that had been
+/// ordered to stop is not to blame.
+pub(super) async fn sweep(directory: &Path, (launch, after_stop): (&Launch, bool)) -> Swept {
     if let Ok(Some(shim)) = record::read::<ShimProcess>(directory, SHIM) {
         processes::kill_exactly(shim.pid, shim.started);
     }
@@ -39,7 +40,7 @@ pub(super) async fn sweep(directory: &Path, launch: &Launch) -> Swept {
     let exit = written.map(|record| record.exit).unwrap_or_else(|| {
         let exit = Exit {
             status: ExitStatus::Lost,
-            after_stop: false,
+            after_stop,
         };
         let record = ExitRecord { exit: exit.clone() };
         if let Err(error) = record::write(directory, EXIT, &record) {

@@ -5,6 +5,7 @@ use std::io;
 use muster_model::GenerationContext;
 
 use super::super::children::Role;
+use super::super::complain;
 use super::super::failure::Failure;
 use super::super::mounts::Namespaces;
 use super::super::ports::FreePort;
@@ -95,10 +96,10 @@ impl Supervisor {
 
     pub(super) fn start(&mut self, context: &GenerationContext) {
         if context.generation != self.launch.spec.fence.generation {
-            eprintln!(
+            complain(format_args!(
                 "an order to start generation {} is not for this replica",
                 context.generation
-            );
+            ));
             return;
         }
         match self.start_all(context) {

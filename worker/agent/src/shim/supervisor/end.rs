@@ -3,13 +3,18 @@
 use std::time::{Duration, Instant};
 
 use muster_model::{Exit, ExitStatus, Millis};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, kill_process_group};
 
 use super::super::children::{Ended, Role};
+use super::super::complain;
 use super::super::failure::Failure;
 use super::super::protocol::Stage;
 use super::super::record::{self, EXIT, ExitRecord};
 use super::{Phase, Supervisor};
+
+/// How often an end that could not be written down is tried again.
+const WRITE_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
 
 impl Supervisor {
     pub(super) fn ended(&mut self, ended: &Ended) {
@@ -47,9 +52,11 @@ impl Supervisor {
         }
         let status = self.out_of_memory(ended);
         let name = &self.container(ended.container).spec.name;
-        self.fail(Failure::passing(format!(
-            "init container {name} has failed: {status}; its output is in the log"
-        )));
+        let text = format!("init container {name} has failed: {status}; its output is in the log");
+        self.control.notice(text);
+        // It is the program's own failure, as the main container's would be, and no failed start.
+        self.verdict = self.verdict.take().or(Some(status));
+        self.kill();
     }
 
     fn main_ended(&mut self, ended: &Ended) {
@@ -171,9 +178,23 @@ impl Supervisor {
             after_stop: self.stopped_first,
         };
         let record = ExitRecord { exit: exit.clone() };
-        if let Err(error) = record::write(&self.directory, EXIT, &record) {
-            eprintln!("cannot write down how the replica ended ({exit:?}): {error}");
+        let mut written = record::write(&self.directory, EXIT, &record);
+        self.control.stage(Stage::Exited(exit.clone()));
+        if let Err(error) = &written {
+            complain(format_args!("cannot write down how the replica ended ({exit:?}): {error}"));
         }
-        self.control.stage(Stage::Exited(exit));
+        // On a full disk the shim is all that knows it. Whoever connects meanwhile is told.
+        while written.is_err() && self.directory.exists() {
+            let mut watched: Vec<PollFd<'_>> = self
+                .control
+                .descriptors()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+                .collect();
+            // Cut short by whoever connects, who is answered at once.
+            let _ = poll(&mut watched, Some(&WRITE_AGAIN));
+            drop(watched);
+            self.control.read();
+            written = record::write(&self.directory, EXIT, &record);
+        }
     }
 }
