@@ -74,6 +74,10 @@ pub(crate) enum Command {
     Nodes(Nodes),
     /// Show the members of the coordinator, take one out, or let another lead.
     Members(Members),
+    /// Write the coordinator's whole state into a file.
+    Backup(Backup),
+    /// Make the data directory of a new coordinator from a backup.
+    Restore(Restore),
     /// Show and prune the cached environments that images map to.
     Env(Env),
     /// Show how the coordinator is.
@@ -201,6 +205,24 @@ pub(crate) struct Coordinator {
     /// Where other members, agents and clients reach the gRPC door. [default: where it listens]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertise: Option<String>,
+}
+
+/// `muster backup`
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file; it is replaced once the new one is complete.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// `muster restore`
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// `muster members`

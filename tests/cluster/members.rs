@@ -131,3 +131,42 @@ fn members_come_and_go_while_it_runs() {
     assert_eq!(refused.code, 3, "{refused:#?}");
     assert!(refused.stderr.contains("M1005"), "{refused:#?}");
 }
+
+#[test]
+fn a_backup_brings_the_cluster_back_when_every_member_is_lost() {
+    let mut members = Members::start(3);
+    let (job, count, gate) = counting(&members);
+    let file = job.write(members.agent.data());
+    members.muster(&["apply", "-f", &file.to_string_lossy()]).ok();
+    members.agent.wait_for_phase("counting", "Running");
+    let uid = members.agent.object("counting")["metadata"]["uid"].clone();
+    let backup = members.agent.data().join("backup").to_string_lossy().into_owned();
+    members.muster(&["backup", &backup]).ok();
+    for place in &mut members.places {
+        place.kill(Role::Coordinator);
+    }
+    // A new machine with the address of the first and an empty directory.
+    let first = &mut members.places[0];
+    let token = std::fs::read(first.data().join("token")).expect("a token");
+    std::fs::remove_dir_all(first.data().join("coordinator")).expect("it was there");
+    let directory = first.data().to_string_lossy().into_owned();
+    members.agent.muster(&["restore", &backup, "--data-dir", &directory]).ok();
+    assert_eq!(
+        members.agent.muster(&["restore", &backup, "--data-dir", &directory]).code,
+        3,
+        "a member's directory is not overwritten"
+    );
+    std::fs::write(members.places[0].data().join("token"), token).expect("room");
+    members.places[0].coordinator_flags.clear();
+    members.places[0].start(Role::Coordinator);
+    let ticks = || std::fs::read_to_string(&count).map_or(0, |text| text.lines().count());
+    let before = ticks();
+    until("the job goes on", || (ticks() > before + 3).then_some(()));
+    members.agent.wait_for_phase("counting", "Running");
+    assert_eq!(members.agent.object("counting")["metadata"]["uid"], uid);
+    assert_eq!(members.agent.job("counting").expect("it is there")["restarts"], 0);
+    std::fs::write(&gate, "").expect("room");
+    members.agent.wait_for_phase("counting", "Succeeded");
+    apply(&members, "afterwards");
+    members.agent.wait_for_phase("afterwards", "Succeeded");
+}

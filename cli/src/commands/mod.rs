@@ -2,6 +2,7 @@
 
 mod agent;
 mod apply;
+mod backup;
 mod coordinator;
 mod delete;
 mod describe;
@@ -61,6 +62,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             }
             None => client(explain::run(&global, &args)),
         },
+        Command::Backup(args) => client(backup::backup(&global, &args)),
+        Command::Restore(args) => backup::restore(&global, &args),
         Command::Members(args) => client(members::run(&global, &args)),
         Command::Nodes(args) => client(nodes::run(&global, &args)),
         Command::Status(output) => client(status::run(&global, output.output)),

@@ -38,6 +38,14 @@ pub struct LogStream {
     way: Way,
 }
 
+/// A backup that goes on.
+#[derive(Debug)]
+pub struct BackupStream {
+    pieces: Streaming<api::BackupPiece>,
+    address: String,
+    way: Way,
+}
+
 /// Calls with retries: `$call` is made anew for each try.
 macro_rules! call {
     ($client:expr, $service:ident, $method:ident, $request:expr) => {{
@@ -217,6 +225,30 @@ impl Client {
         call!(self, of_members, list_members, api::ListMembersRequest {})
     }
 
+    /// Starts to read the state as of now, as `muster restore` takes it.
+    ///
+    /// # Errors
+    /// When the leader cannot be asked.
+    pub async fn backup(&self) -> Result<BackupStream, Error> {
+        let mut pauses = self.retry.pauses();
+        loop {
+            let (address, mut service) = self.of_members();
+            let error = match service.backup(api::BackupRequest {}).await {
+                Ok(response) => {
+                    let (pieces, way) = (response.into_inner(), self.way.clone());
+                    return Ok(BackupStream { pieces, address, way });
+                }
+                Err(status) => Error::of(&status, &address),
+            };
+            let leads = self.way.failed(&address, &error);
+            match pauses.next() {
+                Some(_) if leads => {}
+                Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
+                _ => return Err(error),
+            }
+        }
+    }
+
     /// Takes a member out.
     ///
     /// # Errors
@@ -256,6 +288,18 @@ impl WatchStream {
     /// When the stream broke; a new watch starts with everything that exists.
     pub async fn next(&mut self) -> Result<Option<api::WatchEvent>, Error> {
         self.events.message().await.map_err(|status| broken((&self.way, &self.address), &status))
+    }
+}
+
+// === impl BackupStream ===
+
+impl BackupStream {
+    /// The next piece.
+    ///
+    /// # Errors
+    /// When the stream broke: the backup must be taken anew.
+    pub async fn next(&mut self) -> Result<Option<api::BackupPiece>, Error> {
+        self.pieces.message().await.map_err(|status| broken((&self.way, &self.address), &status))
     }
 }
 

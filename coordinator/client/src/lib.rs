@@ -8,7 +8,7 @@ mod error;
 mod retry;
 mod way;
 
-pub use client::{Client, LogStream, WatchStream};
+pub use client::{BackupStream, Client, LogStream, WatchStream};
 pub use error::Error;
 pub use muster_proto::SESSION_PROTOCOL;
 pub use muster_proto::v1 as api;

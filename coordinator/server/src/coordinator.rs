@@ -246,13 +246,13 @@ impl Coordinator {
             details,
             logs: Arc::clone(&logs),
             tasks: tasks.clone(),
-            cluster: Uid(cluster),
+            cluster: Uid(cluster.clone()),
         };
         let activity = Activity::new();
         let started = Started { brain, hub: Arc::clone(&hub), activity };
         let brain = started.brain.clone();
         let http = HttpContext { readiness: readiness.clone(), metrics, brain, hub, logs };
-        self.serve((api, sessions, http), (peers, &started), tasks);
+        self.serve((api, sessions, http), (peers, &started), (cluster, tasks));
         Ok(started)
     }
 
@@ -260,7 +260,7 @@ impl Coordinator {
         self,
         (api, sessions, http): (ApiContext, SessionContext, HttpContext),
         (peers, started): (PeerService, &Started),
-        tasks: &Tasks,
+        (cluster, tasks): (String, &Tasks),
     ) {
         let auth = BearerAuth::new(&self.token, started.activity.clone());
         let brain = started.brain.clone();
@@ -273,6 +273,7 @@ impl Coordinator {
         let peers = PeersServer::new(peers)
             .max_decoding_message_size(limit)
             .max_encoding_message_size(limit);
+        let members = MembersApi::new(started.brain.clone(), cluster);
         let server = Server::builder()
             .max_concurrent_streams(STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
@@ -281,7 +282,7 @@ impl Coordinator {
             .add_service(api)
             .add_service(agents)
             .add_service(peers)
-            .add_service(MembersServer::new(MembersApi::new(started.brain.clone())));
+            .add_service(MembersServer::new(members));
         let is_joining = self.config.join.is_some();
         let stop = tasks.token().clone();
         tasks.spawn(GRPC, async move {

@@ -3,6 +3,7 @@
 //! tonic and axum around the brain: front doors, agents' sessions, the planner's pump and the thread that
 //! owns state, consensus and disk. See `docs/architecture.md`.
 
+mod backup;
 mod brain;
 mod clock;
 mod config;
@@ -19,6 +20,7 @@ mod planner;
 mod sessions;
 mod token;
 
+pub use backup::{Error as RestoreError, Restored, restore};
 pub use config::{Config, Error as ConfigError, GRPC_PORT, HTTP_PORT, Join};
 pub use coordinator::{Addresses, Coordinator, Error, Started};
 pub use token::token_path;

@@ -373,6 +373,29 @@ fn identity_of(dir: &Path, origin: &Origin) -> Result<Identity, DiskError> {
     }
 }
 
+/// Makes the directory of the first member of a cluster whose state exists already, as in a backup.
+pub(crate) fn make_from(
+    dir: &Path,
+    (cluster, at): (&str, raft::Position),
+    state: &State,
+) -> Result<(), DiskError> {
+    let origin = Origin::Joined { cluster: cluster.to_owned(), member: 1 };
+    let Identity { uuid, .. } = identity_of(dir, &origin)?;
+    let (mut log, found) =
+        LogStore::open(&dir.join("log"), &Options::new(ClusterId(uuid.into_bytes())))?;
+    if found.is_some() {
+        return Err(DiskError::Cluster {
+            path: dir.to_path_buf(),
+            what: "holds the log of a member already".into(),
+        });
+    }
+    let membership = raft::Membership::of_voters([raft::MemberId(1)]);
+    let meta = SnapshotMeta { at: to_position(at), meta: membership.to_bytes().into() };
+    let bytes: Vec<u8> = rows::snapshot_pieces(state).flatten().collect();
+    let hard_state = raft::HardState { term: at.term, vote: None, commit: at.index };
+    Ok(log.bootstrap(&meta, &bytes, to_hard_state(hard_state))?)
+}
+
 /// Whether a directory belongs to a member already.
 pub(crate) fn is_member(dir: &Path) -> bool {
     dir.join("cluster").exists()

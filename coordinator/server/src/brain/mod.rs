@@ -20,6 +20,7 @@ mod host;
 mod rows;
 mod thread;
 
-pub(crate) use disk::{Origin, is_member};
+pub(crate) use disk::{Origin, is_member, make_from};
 pub(crate) use handle::{AddressBook, Brain, BrainError, PeerInbox};
+pub(crate) use rows::{from_snapshot, snapshot_pieces};
 pub(crate) use thread::{BrainConfig, Fatal, OpenBrain, open};

@@ -45,7 +45,7 @@ pub(super) fn row(record: &Record) -> Option<(Index, Write)> {
 }
 
 /// The bytes of a snapshot, in pieces.
-pub(super) fn snapshot_pieces(state: &State) -> impl Iterator<Item = Vec<u8>> + '_ {
+pub(crate) fn snapshot_pieces(state: &State) -> impl Iterator<Item = Vec<u8>> + '_ {
     let mut head = BytesMut::new();
     let digest = state.digest().to_string();
     head.put_u32(FORMAT);
@@ -70,7 +70,7 @@ fn length(bytes: &[u8]) -> u32 {
 }
 
 /// Reads a snapshot.
-pub(super) fn from_snapshot(applied: Index, bytes: &[u8]) -> Result<State, String> {
+pub(crate) fn from_snapshot(applied: Index, bytes: &[u8]) -> Result<State, String> {
     let mut reader = Reader(bytes);
     let format = reader.u32()?;
     if format != FORMAT {

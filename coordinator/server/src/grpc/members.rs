@@ -3,21 +3,25 @@
 use muster_consensus::{MemberId as RaftId, Role, Status as Standing};
 use muster_model::MemberId;
 use muster_proto::v1 as wire;
-use muster_state::{Body, Member, MemberPhase, RemoveMember};
+use muster_state::{Body, Member, MemberPhase, RemoveMember, State};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::status::{status_of, with_code};
+use crate::backup;
 use crate::brain::Brain;
 
 /// The service.
 #[derive(Debug, Clone)]
 pub(crate) struct MembersApi {
     brain: Brain,
+    cluster: String,
 }
 
 impl MembersApi {
-    pub(crate) fn new(brain: Brain) -> Self {
-        Self { brain }
+    pub(crate) fn new(brain: Brain, cluster: String) -> Self {
+        Self { brain, cluster }
     }
 }
 
@@ -59,6 +63,31 @@ impl wire::members_server::Members for MembersApi {
         Ok(Response::new(wire::RemoveMemberReply {}))
     }
 
+    type BackupStream = ReceiverStream<Result<wire::BackupPiece, Status>>;
+
+    async fn backup(
+        &self,
+        _request: Request<wire::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let term = self.brain.role().term;
+        let state = self.brain.read(State::clone).await.map_err(|error| status_of(&error))?;
+        let (pieces, stream) = mpsc::channel(WAITING);
+        let cluster = self.cluster.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut total = 0;
+            for data in backup::pieces(&state, (&cluster, term)) {
+                total += data.len() as u64;
+                let piece = wire::BackupPiece { data, total: None };
+                if pieces.blocking_send(Ok(piece)).is_err() {
+                    return;
+                }
+            }
+            let last = wire::BackupPiece { data: Vec::new(), total: Some(total) };
+            let _ = pieces.blocking_send(Ok(last));
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
     async fn transfer_leader(
         &self,
         request: Request<wire::TransferLeaderRequest>,
@@ -73,6 +102,9 @@ impl wire::members_server::Members for MembersApi {
         Ok(Response::new(wire::TransferLeaderReply {}))
     }
 }
+
+/// How many pieces of a backup may wait for the network.
+const WAITING: usize = 4;
 
 fn info(standing: &Standing, (id, member): (MemberId, &Member)) -> wire::MemberInfo {
     let raft = RaftId(id.0);
