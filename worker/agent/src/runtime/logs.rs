@@ -11,6 +11,7 @@ mod stream;
 mod tail;
 mod watcher;
 
+pub(crate) use files::forget_old;
 pub use line::{Entry, Stamp, Stream};
 pub use query::{LogError, LogQuery};
 pub use stream::{LogChunk, LogStream};

@@ -31,6 +31,28 @@ pub(super) fn generations(folder: &Path, short_name: &str) -> Vec<Generation> {
     all
 }
 
+/// So many generations of a replica keep their logs: the first, which often tells the cause, and the newest.
+const KEPT: usize = 10;
+
+/// Removes the logs of generations that are neither the first nor among the newest, so that a job that is restarted
+/// for ever does not fill the disk. What somebody reads just now stays readable to its end.
+pub(crate) fn forget_old(folder: &Path, short_name: &str) {
+    let generations = generations(folder, short_name);
+    let surplus = generations.len().saturating_sub(KEPT);
+    for generation in generations.iter().skip(1).take(surplus) {
+        let log = path(folder, short_name, *generation);
+        // The full files have numbers behind the name.
+        let full = newest_full(&log);
+        for file in (1..=full).rev().map_while(|number| {
+            let file = numbered(&log, number);
+            file.exists().then_some(file)
+        }) {
+            let _ = fs::remove_file(file);
+        }
+        let _ = fs::remove_file(log);
+    }
+}
+
 /// Whether the file with this number is full, so that nothing is added to it any more.
 pub(super) fn is_full(log: &Path, number: u64) -> bool {
     newest_full(log) >= number
@@ -86,4 +108,27 @@ pub(super) fn all(log: &Path) -> io::Result<Vec<Numbered>> {
 
 pub(super) fn path(folder: &Path, short_name: &str, generation: Generation) -> PathBuf {
     folder.join(format!("{short_name}.g{generation}.log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_generation_and_the_newest_keep_their_logs() {
+        let folder = tempfile::tempdir().unwrap();
+        for generation in 1..=25 {
+            for name in ["worker-1", "worker-10"] {
+                let log = path(folder.path(), name, Generation(generation));
+                fs::write(&log, "x").unwrap();
+                fs::write(numbered(&log, 1), "x").unwrap();
+            }
+        }
+        forget_old(folder.path(), "worker-1");
+        let left: Vec<u32> =
+            generations(folder.path(), "worker-1").iter().map(|one| one.0).collect();
+        assert_eq!(left, [1, 17, 18, 19, 20, 21, 22, 23, 24, 25]);
+        assert_eq!(generations(folder.path(), "worker-10").len(), 25, "another replica's stay");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2 * (10 + 25));
+    }
 }

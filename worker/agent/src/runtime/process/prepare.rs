@@ -18,6 +18,7 @@ use super::sweep;
 use crate::machine::cgroup::Limits;
 use crate::runtime::contract::Seen;
 use crate::runtime::images::ExecutionEnvironment;
+use crate::runtime::logs::forget_old;
 use crate::shim::Failure;
 use crate::shim::record::{self, ContainerPlan, LAUNCH, LAYERS, Launch, LogPlan, SHIM_LOG};
 
@@ -166,6 +167,7 @@ fn build(
         .map_err(|error| failed("the replica's directory", &error))?;
     directory::make(&shared.data.logs_of(&spec.job_uid))
         .map_err(|error| failed("the job's log directory", &error))?;
+    forget_old(&shared.data.logs_of(&spec.job_uid), &spec.short_name);
     let limits: Vec<Limits> = containers(&spec.role.pod).map(Limits::of).collect();
     let groups = shared
         .cgroups
