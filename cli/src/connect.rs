@@ -44,7 +44,7 @@ pub(crate) fn connect_or_start(global: &Global) -> Result<Client, Failure> {
         return named(global, server);
     }
     let data = data_dir(global)?;
-    let endpoint = match Endpoint::of_running(&data) {
+    let endpoint = match Endpoint::of_answering(&data) {
         Some(endpoint) => endpoint,
         None => daemon::start(global, &data)?,
     };

@@ -1,10 +1,13 @@
 //! The embedded coordinator and agent: one process per data directory, found by its endpoint file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -12,10 +15,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
 use crate::exit::Failure;
-use crate::output::Spinner;
+use crate::output::{Spinner, say};
 
 /// An embedded daemon that was started by a client stops after this long without work.
 const IDLE: &str = "15m";
+/// How long a daemon that lives may take to say so.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long a daemon may take to start or to stop, and how often it is looked at.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How large the log of a daemon may be when it is started; beyond it is put aside.
+const LOG_BYTES: u64 = 10 << 20;
 /// What a daemon in the background says on its standard output, a pipe, once it is ready.
 const READY: &str = "ready";
 
@@ -48,6 +58,26 @@ impl Endpoint {
             return None;
         }
         serde_json::from_slice(&fs::read(Self::path(data)).ok()?).ok()
+    }
+
+    /// As [`Endpoint::of_running`], if the daemon also answers: one that is dying still holds the lock for a moment.
+    pub(crate) fn of_answering(data: &Path) -> Option<Self> {
+        Self::of_running(data).filter(Self::answers)
+    }
+
+    /// Whether the HTTP door says that the daemon lives.
+    fn answers(&self) -> bool {
+        let ask = || -> io::Result<bool> {
+            let address = self.http.trim_start_matches("http://");
+            let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+            let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
+            stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+            stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n")?;
+            let mut start = [0; 12];
+            stream.read_exact(&mut start)?;
+            Ok(start.ends_with(b" 200"))
+        };
+        ask().unwrap_or(false)
     }
 
     /// Writes it where clients look.
@@ -91,6 +121,41 @@ impl DirectoryLock {
     }
 }
 
+/// What comes of wanting to be the daemon of a directory.
+pub(crate) enum Turn {
+    /// It is ours.
+    Ours(DirectoryLock),
+    /// Another one is up.
+    Another(Endpoint),
+}
+
+/// Takes the directory, or finds the daemon that has it. One that is just starting or stopping is waited for.
+pub(crate) fn turn(data: &Path) -> Result<Turn, Failure> {
+    let begin = Instant::now();
+    let mut told = false;
+    loop {
+        if let Some(lock) = DirectoryLock::take(data)? {
+            return Ok(Turn::Ours(lock));
+        }
+        if let Some(endpoint) = Endpoint::of_answering(data) {
+            return Ok(Turn::Another(endpoint));
+        }
+        if begin.elapsed() > TURN_WITHIN {
+            let pid = Endpoint::of_running(data).map(|endpoint| format!(" (pid {})", endpoint.pid));
+            let message = format!(
+                "another muster{} holds {} and does not answer; end it, or choose another --data-dir",
+                pid.unwrap_or_default(),
+                data.display()
+            );
+            return Err(Failure::unreachable("M5003", message));
+        }
+        if begin.elapsed() > Duration::from_secs(1) && !std::mem::replace(&mut told, true) {
+            say(format!("another muster is starting or stopping on {}; waiting", data.display()));
+        }
+        park_timeout(LOOK_AGAIN);
+    }
+}
+
 /// Starts the embedded daemon in the background and waits until it is ready.
 pub(crate) fn start(global: &Global, data: &Path) -> Result<Endpoint, Failure> {
     let spinner = Spinner::start("starting an embedded coordinator and agent");
@@ -115,17 +180,22 @@ pub(crate) fn background(
     arguments: &[String],
 ) -> Result<Endpoint, Failure> {
     let failed = |error: io::Error| {
-        Failure::unreachable("M5003", format!("the daemon cannot be started: {error}"))
+        let message = format!("the daemon cannot be started in {}: {error}", data.display());
+        Failure::unreachable("M5003", message)
     };
     make_private(data).map_err(failed)?;
     let log_path = data.join("daemon.log");
+    if fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_BYTES) {
+        fs::rename(&log_path, data.join("daemon.log.1")).map_err(failed)?;
+    }
     let log =
         OpenOptions::new().create(true).append(true).mode(0o600).open(&log_path).map_err(failed)?;
+    let begun = log.metadata().map_err(failed)?.len();
     let (reader, writer) = io::pipe().map_err(failed)?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["up", "--background"]).args(arguments).arg("--data-dir").arg(data);
     if let Some(filter) = &global.log {
-        command.args(["--log", filter]);
+        command.env("MUSTER_LOG", filter);
     }
     command.stdin(Stdio::null()).stdout(writer).stderr(log);
     let mut child = command.spawn().map_err(failed)?;
@@ -137,7 +207,7 @@ pub(crate) fn background(
         Some(endpoint) if line.trim() == READY => Ok(endpoint),
         _ => {
             let status = child.wait().map_err(failed)?;
-            let last = last_lines(&log_path);
+            let last = last_lines(&log_path, begun);
             Err(Failure::unreachable(
                 "M5003",
                 format!(
@@ -175,18 +245,35 @@ pub(crate) fn stop(data: &Path) -> Result<Option<u32>, Failure> {
     Ok(Some(endpoint.pid))
 }
 
-/// Makes a directory that only its owner may enter.
+/// Makes a directory that only its owner may enter. One that is there and open to others is closed to them: manifests
+/// may hold secrets, and the state holds manifests.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let metadata = fs::metadata(path)?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        let message = format!(
+            "it belongs to another user (uid {}), who could read and change everything in it; use a directory of your own",
+            metadata.uid()
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        say(format!("{} was open to other users; it is now closed to them", path.display()));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
-fn last_lines(path: &Path) -> String {
-    let mut text = String::new();
-    if let Ok(file) = File::open(path) {
-        // The log is appended to; its end is enough.
-        let _ = BufReader::new(file).take(1 << 20).read_to_string(&mut text);
+/// The last lines of a log that were written from `begun` on.
+fn last_lines(path: &Path, begun: u64) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = File::open(path) {
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        let from = begun.max(length.saturating_sub(64 << 10));
+        let _ = file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut bytes));
     }
+    let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
     lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
 }

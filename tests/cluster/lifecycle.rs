@@ -1,6 +1,7 @@
 //! The policies of a job, with programs of the machine.
 
 use muster_tests::{Job, Place, Role, replica_processes, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 fn submit(place: &Place, job: Job) {
@@ -278,6 +279,53 @@ fn nothing_new_is_placed_on_a_node_whose_agent_has_gone() {
     place.wait_for_phase("here", "Succeeded");
     let pods = place.muster(&["get", "pods", "-o", "json"]).ok().json();
     assert_eq!(pods["items"][0]["spec"]["nodeName"], "after", "{pods:#}");
+}
+
+/// Runs a command of the embedded daemon of a directory.
+fn embedded(place: &Place, arguments: &[&str]) -> muster_tests::Outcome {
+    let mut command = place.command(arguments);
+    let output = command.env_remove("MUSTER_SERVER").output().expect("muster runs");
+    muster_tests::Outcome::of(output)
+}
+
+#[test]
+fn whoever_starts_beside_a_dying_daemon_gets_a_living_one() {
+    let place = Place::new();
+    let up = ["up", "-d", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    embedded(&place, &up).ok();
+    for signal in [Signal::TERM, Signal::KILL, Signal::TERM, Signal::KILL] {
+        let status = embedded(&place, &["status", "-o", "json"]).ok().json();
+        let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).expect("it runs");
+        embedded(&place, &up).ok();
+    }
+    embedded(&place, &["status"]).ok();
+    embedded(&place, &["down"]).ok();
+}
+
+#[test]
+fn several_who_need_an_embedded_daemon_at_once_share_one() {
+    let place = Place::new();
+    let file = Job::shell("shared", 0, "true").write(place.data());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| embedded(&place, &["run", "-d", &file.to_string_lossy()]).ok());
+        }
+    });
+    embedded(&place, &["down"]).ok();
+}
+
+#[test]
+fn a_data_directory_that_is_open_to_others_is_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut place = Place::new();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(place.data(), open).expect("it is ours");
+    place.start(Role::Up);
+    place.wait_until_ready();
+    let mode = std::fs::metadata(place.data()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]

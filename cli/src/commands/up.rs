@@ -12,7 +12,7 @@ use super::coordinator::{config, failed, start_logging};
 use super::node_options::{Home, agent_config};
 use crate::args::{Global, Up};
 use crate::connect::data_dir;
-use crate::daemon::{self, DirectoryLock, Endpoint};
+use crate::daemon::{self, Endpoint, Turn};
 use crate::exit::Failure;
 use crate::output::say;
 
@@ -29,8 +29,9 @@ pub(super) fn run(global: &Global, args: &Up) -> Result<ExitCode, Failure> {
     }
     daemon::make_private(&data)
         .map_err(|error| Failure::unreachable("M4002", format!("{}: {error}", data.display())))?;
-    let Some(lock) = DirectoryLock::take(&data)? else {
-        return already_running(&data, args);
+    let lock = match daemon::turn(&data)? {
+        Turn::Ours(lock) => lock,
+        Turn::Another(endpoint) => return already_running(&endpoint, args),
     };
     start_logging(global);
     daemon_runtime()?.block_on(async {
@@ -61,28 +62,26 @@ pub(super) fn run(global: &Global, args: &Up) -> Result<ExitCode, Failure> {
         if args.background {
             daemon::say_ready()?;
         } else {
-            announce(&endpoint, &data);
+            announce(&endpoint, &data, "Ctrl-C to stop");
         }
-        let result = supervise(supervisor, signals, started.idle(args.exit_when_idle)).await;
-        Endpoint::withdraw(&data);
+        // Whoever looks from then on shall not find a daemon that is about to go.
+        let withdraw = || Endpoint::withdraw(&data);
+        let idle = started.idle(args.exit_when_idle);
+        let result = supervise_until((supervisor, signals), idle, withdraw).await;
         drop(lock);
         result
     })
 }
 
-fn announce(endpoint: &Endpoint, data: &std::path::Path) {
+fn announce(endpoint: &Endpoint, data: &std::path::Path, stop: &str) {
     say(format!("muster is up (pid {}): coordinator and agent on this machine", endpoint.pid));
     say(format!("  data     {}", data.display()));
     say(format!("  gRPC     {}", endpoint.grpc));
     say(format!("  HTTP     {}/healthz /readyz /metrics", endpoint.http));
-    say("  next     muster run FILE, or Ctrl-C to stop (running jobs go on at the next start)");
+    say(format!("  next     muster run FILE, or {stop} (running jobs go on at the next start)"));
 }
 
-fn already_running(data: &std::path::Path, args: &Up) -> Result<ExitCode, Failure> {
-    let Some(endpoint) = Endpoint::of_running(data) else {
-        let message = format!("another muster is just starting or stopping on {}", data.display());
-        return Err(Failure::unreachable("M5003", message));
-    };
+fn already_running(endpoint: &Endpoint, args: &Up) -> Result<ExitCode, Failure> {
     if args.background {
         daemon::say_ready()?;
     } else {
@@ -92,8 +91,8 @@ fn already_running(data: &std::path::Path, args: &Up) -> Result<ExitCode, Failur
 }
 
 fn detach(global: &Global, data: &std::path::Path, args: &Up) -> Result<ExitCode, Failure> {
-    if Endpoint::of_running(data).is_some() {
-        return already_running(data, args);
+    if let Some(endpoint) = Endpoint::of_answering(data) {
+        return already_running(&endpoint, args);
     }
     // The same command line without the flag that asked for it.
     let own = std::env::args().skip(1);
@@ -103,7 +102,7 @@ fn detach(global: &Global, data: &std::path::Path, args: &Up) -> Result<ExitCode
         .filter(|argument| argument != "--detach" && argument != "-d")
         .collect();
     let endpoint = daemon::background(global, data, &arguments)?;
-    announce(&endpoint, data);
+    announce(&endpoint, data, "`muster down` to stop");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,9 +115,18 @@ pub(super) fn daemon_runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Waits for a signal or for a task that must not end, then stops in order. A second signal ends it
 /// at once.
 pub(super) async fn supervise(
-    mut supervisor: Supervisor,
-    mut signals: Signals,
+    supervisor: Supervisor,
+    signals: Signals,
     idle: impl Future<Output = ()>,
+) -> Result<ExitCode, Failure> {
+    supervise_until((supervisor, signals), idle, || ()).await
+}
+
+/// As [`supervise`]; `stopping` is called once it is to stop.
+async fn supervise_until(
+    (mut supervisor, mut signals): (Supervisor, Signals),
+    idle: impl Future<Output = ()>,
+    stopping: impl FnOnce(),
 ) -> Result<ExitCode, Failure> {
     let stopped = tokio::select! {
         () = idle => {
@@ -131,6 +139,7 @@ pub(super) async fn supervise(
         }
         failed = supervisor.failed() => failed,
     };
+    stopping();
     tokio::select! {
         _ = supervisor.stop(GRACE) => {}
         signal = signals.next() => {

@@ -30,6 +30,24 @@ enum Verdict {
     Never,
 }
 
+/// The phases that a job can be in.
+const PHASES: [&str; 7] =
+    ["Suspended", "Queued", "Starting", "Running", "Restarting", "Succeeded", "Failed"];
+/// The conditions that a job can have.
+const CONDITIONS: [&str; 6] =
+    ["Created", "Running", "Restarting", "Suspended", "Succeeded", "Failed"];
+
+/// What would never come must not be waited for.
+fn one_of(what: &str, given: &str, known: &[&str]) -> Result<String, Failure> {
+    if known.iter().any(|one| one.eq_ignore_ascii_case(given)) {
+        return Ok(given.to_owned());
+    }
+    let known = known.join(", ");
+    Err(Failure::usage(format!(
+        "{given:?} is no {what} that could be waited for; there are: {known}"
+    )))
+}
+
 pub(super) async fn run(global: &Global, args: &Wait) -> Result<ExitCode, Failure> {
     let goal = Goal::parse(&args.what)?;
     let client = connect(global)?;
@@ -119,11 +137,15 @@ impl Goal {
         let parts: Vec<&str> = text.splitn(3, '=').collect();
         match parts[..] {
             ["delete"] => Ok(Self::Gone),
-            ["phase", phase] => Ok(Self::Phase(phase.into())),
-            ["condition", name] => Ok(Self::Condition { name: name.into(), value: "True".into() }),
-            ["condition", name, value] => {
-                Ok(Self::Condition { name: name.into(), value: value.into() })
-            }
+            ["phase", phase] => Ok(Self::Phase(one_of("phase", phase, &PHASES)?)),
+            ["condition", name] => Ok(Self::Condition {
+                name: one_of("condition", name, &CONDITIONS)?,
+                value: "True".into(),
+            }),
+            ["condition", name, value] => Ok(Self::Condition {
+                name: one_of("condition", name, &CONDITIONS)?,
+                value: one_of("a condition's status", value, &["True", "False", "Unknown"])?,
+            }),
             _ => Err(Failure::usage(format!(
                 "--for={text} cannot be waited for; write condition=NAME[=VALUE], phase=PHASE or delete"
             ))),

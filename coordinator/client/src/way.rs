@@ -119,6 +119,11 @@ impl Way {
 
 /// A channel that connects when it is first used.
 fn channel(address: &str) -> Result<Channel, Error> {
+    // Without TLS an https address would be spoken to in the clear, and a path means another door.
+    let authority = address.strip_prefix("http://").unwrap_or_default();
+    if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
+        return Err(Error::Address { address: address.to_owned() });
+    }
     let endpoint = Endpoint::from_shared(address.to_owned())
         .map_err(|_| Error::Address { address: address.to_owned() })?;
     Ok(endpoint
@@ -166,6 +171,8 @@ mod tests {
         let gone = Error::Unreachable { address: "http://a:1".into(), why: "gone".into() };
         way.failed("http://a:1", &gone);
         assert_eq!(way.address(), "http://a:1");
-        assert!(Way::new(" , ", "t").is_err());
+        for wrong in [" , ", "https://a:1", "a:1", "http://a:1/foo", "http://u@a:1", "http://"] {
+            assert!(Way::new(wrong, "t").is_err(), "{wrong}");
+        }
     }
 }

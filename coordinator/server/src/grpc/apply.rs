@@ -81,7 +81,7 @@ pub(super) async fn apply(
                 Reason::StalePlan { .. }
                 | Reason::AlreadyExists { .. }
                 | Reason::JobNotFound { .. },
-            )) if !request.create_only => {}
+            )) => {}
             Err(error) => return Err(status_of(&error)),
         }
     }
