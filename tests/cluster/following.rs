@@ -59,6 +59,33 @@ fn an_init_container_is_heard_while_it_runs() {
 }
 
 #[test]
+fn logs_are_followed_through_restarts_of_the_coordinator() {
+    let mut place = Place::apart();
+    let gate = place.data().join("gate");
+    let job = Job::shell("kept", 0, &gated(&gate));
+    place.muster(&["apply", "-f", &job.write(place.data()).to_string_lossy()]).ok();
+    place.wait_for_phase("kept", "Running");
+    let follow = place
+        .command(&["logs", "-f", "kept"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("muster runs");
+    for orderly in [true, false] {
+        if orderly {
+            place.stop(Role::Coordinator)
+        } else {
+            place.kill(Role::Coordinator)
+        }
+        place.start(Role::Coordinator);
+        place.wait_until_ready();
+    }
+    std::fs::write(&gate, "").expect("room");
+    place.wait_for_phase("kept", "Succeeded");
+    let output = muster_tests::Outcome::of(follow.wait_with_output().expect("it ends")).ok();
+    assert_eq!(output.stdout, "[master-0] before\n[master-0] after\n", "each line once");
+}
+
+#[test]
 fn a_follower_misses_nothing_when_an_agent_is_killed_and_ends_with_the_job() {
     let mut place = Place::apart();
     let gate = place.data().join("gate");

@@ -1,6 +1,8 @@
 //! `muster get`
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use muster_client::api;
 use muster_client::api::watch_event::Type;
@@ -45,6 +47,9 @@ fn what(args: &Get) -> (String, Option<String>) {
     }
 }
 
+/// The pause before a watch that broke is begun anew.
+const AGAIN: Duration = Duration::from_millis(200);
+
 async fn watch(
     client: &muster_client::Client,
     global: &Global,
@@ -55,20 +60,36 @@ async fn watch(
         namespace: if args.all_namespaces { String::new() } else { global.namespace.clone() },
         name: name.unwrap_or_default().to_owned(),
     };
-    let mut events = client.watch(request).await?;
+    let mut events = client.watch(request.clone()).await?;
+    // A watch that was begun anew tells everything again.
+    let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut header = Some(vec!["NAME", "KIND", "STATE", "RUNNING", "RESTARTS", "AGE"]);
     loop {
         let event = tokio::select! {
-            event = events.next() => event?,
+            event = events.next() => event,
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         };
-        let Some(event) = event else { return Ok(ExitCode::SUCCESS) };
+        let event = match event {
+            Ok(Some(event)) => event,
+            Err(error) if !error.is_transient() => return Err(error.into()),
+            Ok(None) | Err(_) => {
+                tokio::time::sleep(AGAIN).await;
+                events = client.watch(request.clone()).await?;
+                continue;
+            }
+        };
         let (kind, Some(object)) = (event.r#type(), event.object) else { continue };
         match args.output.output {
             Format::Table | Format::Wide => {
                 let mut row = job_row(&object, args.output.output == Format::Wide);
                 if kind == Type::Deleted {
                     row[2] = "Deleted".into();
+                }
+                let key = format!("{:?}", object.r#ref);
+                // The last column is the age.
+                let news = row[..row.len() - 1].to_vec();
+                if shown.insert(key, news.clone()).is_some_and(|old| old == news) {
+                    continue;
                 }
                 if let Some(header) = header.take() {
                     print_rows(&Rows { header, rows: vec![row] });

@@ -1,6 +1,6 @@
 //! The client.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_proto::v1 as api;
 use muster_proto::v1::members_client::MembersClient;
@@ -51,6 +51,7 @@ macro_rules! call {
     ($client:expr, $service:ident, $method:ident, $request:expr) => {{
         let request = $request;
         let mut pauses = $client.retry.pauses();
+        let begin = Instant::now();
         loop {
             let mut message = Request::new(request.clone());
             message.set_timeout(CALL_WITHIN);
@@ -63,7 +64,9 @@ macro_rules! call {
             match pauses.next() {
                 // A leader that was named is asked at once.
                 Some(_) if leads => {}
-                Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
+                Some(pause) if error.is_transient() && begin.elapsed() < $client.retry.give_up => {
+                    tokio::time::sleep(pause).await;
+                }
                 _ => break Err(error),
             }
         }
@@ -177,6 +180,7 @@ impl Client {
     /// When it cannot be started.
     pub async fn watch(&self, request: api::WatchRequest) -> Result<WatchStream, Error> {
         let mut pauses = self.retry.pauses();
+        let begin = Instant::now();
         loop {
             let (address, mut service) = self.muster();
             let error = match service.watch(request.clone()).await {
@@ -189,7 +193,9 @@ impl Client {
             let leads = self.way.failed(&address, &error);
             match pauses.next() {
                 Some(_) if leads => {}
-                Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
+                Some(pause) if error.is_transient() && begin.elapsed() < self.retry.give_up => {
+                    tokio::time::sleep(pause).await;
+                }
                 _ => return Err(error),
             }
         }
@@ -231,6 +237,7 @@ impl Client {
     /// When the leader cannot be asked.
     pub async fn backup(&self) -> Result<BackupStream, Error> {
         let mut pauses = self.retry.pauses();
+        let begin = Instant::now();
         loop {
             let (address, mut service) = self.of_members();
             let error = match service.backup(api::BackupRequest {}).await {
@@ -243,7 +250,9 @@ impl Client {
             let leads = self.way.failed(&address, &error);
             match pauses.next() {
                 Some(_) if leads => {}
-                Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
+                Some(pause) if error.is_transient() && begin.elapsed() < self.retry.give_up => {
+                    tokio::time::sleep(pause).await;
+                }
                 _ => return Err(error),
             }
         }

@@ -14,6 +14,9 @@ use crate::error::Error;
 /// How long one attempt to connect may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+/// Who is silent for so long is asked whether it lives, and given up after as long again.
+const ALIVE_WITHIN: Duration = Duration::from_secs(3);
+
 /// Shows the token with every request.
 #[derive(Debug, Clone)]
 pub(crate) struct ShowToken(MetadataValue<Ascii>);
@@ -129,8 +132,8 @@ fn channel(address: &str) -> Result<Channel, Error> {
     Ok(endpoint
         .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(10))
+        .http2_keep_alive_interval(ALIVE_WITHIN)
+        .keep_alive_timeout(ALIVE_WITHIN)
         .connect_lazy())
 }
 
