@@ -407,8 +407,10 @@ impl<R, L> Member<R, L> {
         self.full_until = room.is_err().then(|| Timestamp(now.0 + FULL));
         if let Err(full) = room {
             self.refuse_waiting(&Refused::DiskFull(full), host);
-            // Somebody else may have room.
-            return Ok(self.hand_over());
+            // Somebody else may have room. What that sends makes for another round; nothing else may, or a timer that
+            // is due would bring it here again and again.
+            self.hand_over();
+            return Ok(false);
         }
         let index = Index(self.node.last().0 + 1);
         let batch = Batch::decide(&mut self.waiting, &mut self.state, (&self.policy, index, now));

@@ -1,0 +1,328 @@
+//! What a leader does beside deciding: sessions of agents, their leases, and planning.
+//!
+//! The daemon has a task for each of these; here they are one value that takes events and answers with deeds. It holds
+//! nothing that a crash may not take.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use muster_coordinator_core::{Outcome, Refused};
+use muster_model::{NodeId, ReplicaId, Timestamp, View};
+use muster_scheduler::{Policy, plan};
+use muster_state::{
+    Accepted, BindGang, Body, Effect, NodeUnreachable, RegisterNode, ReplicaReport, ReportReplicas,
+};
+
+use crate::coordinator::Input;
+use crate::machine::{Found, Look, Reply};
+use crate::time::{SimTime, Span};
+use crate::wire::{AgentOrder, SessionId, ToAgent};
+
+/// After something that passes, such as a full disk, planning is tried again.
+const PLAN_AGAIN: Span = Span::millis(500);
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    Do(Input),
+    Tell(SessionId, usize, ToAgent),
+}
+
+#[derive(Debug)]
+struct Session {
+    agent: usize,
+    hello: RegisterNode,
+    /// Once it is registered.
+    node: Option<NodeId>,
+    heard: SimTime,
+    /// Replicas whose order may have changed.
+    changed: BTreeSet<ReplicaId>,
+    /// A look for orders is under way.
+    writing: bool,
+    /// Reports that wait for those before them to be committed.
+    reports: VecDeque<Vec<ReplicaReport>>,
+    reporting: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) lease: Span,
+    leads: bool,
+    leader: Option<u64>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// The newest session of each node.
+    current: BTreeMap<NodeId, SessionId>,
+    /// When the leases of nodes without a session end.
+    leases: BTreeMap<NodeId, SimTime>,
+    plan_at: Option<SimTime>,
+    planning: bool,
+}
+
+// === impl Desk: what agents say ===
+
+impl Desk {
+    pub(crate) fn new(lease: Span) -> Self {
+        Self {
+            lease,
+            leads: false,
+            leader: None,
+            sessions: BTreeMap::new(),
+            current: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            plan_at: None,
+            planning: false,
+        }
+    }
+
+    pub(crate) fn hello(
+        &mut self,
+        (id, agent): (SessionId, usize),
+        hello: RegisterNode,
+        now: SimTime,
+    ) -> Vec<Deed> {
+        if !self.leads {
+            return vec![Deed::Tell(id, agent, ToAgent::End { leader: self.leader })];
+        }
+        let body = Body::RegisterNode(hello.clone());
+        let session = Session {
+            agent,
+            hello,
+            node: None,
+            heard: now,
+            changed: BTreeSet::new(),
+            writing: false,
+            reports: VecDeque::new(),
+            reporting: false,
+        };
+        self.sessions.insert(id, session);
+        vec![Deed::Do(Input::Command(None, body, Reply::Register(id)))]
+    }
+
+    /// A sign of life; an unknown session is told that it is over.
+    pub(crate) fn beat(&mut self, (id, agent): (SessionId, usize), now: SimTime) -> Vec<Deed> {
+        let answer = match self.sessions.get_mut(&id) {
+            Some(session) => {
+                session.heard = now;
+                ToAgent::Beat
+            }
+            None => ToAgent::End { leader: self.leader },
+        };
+        vec![Deed::Tell(id, agent, answer)]
+    }
+
+    pub(crate) fn reports(
+        &mut self,
+        (id, agent): (SessionId, usize),
+        reports: Vec<ReplicaReport>,
+        now: SimTime,
+    ) -> Vec<Deed> {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return vec![Deed::Tell(id, agent, ToAgent::End { leader: self.leader })];
+        };
+        session.heard = now;
+        session.reports.push_back(reports);
+        self.pass_on(id)
+    }
+
+    /// Submits the next reports: only when those before them are committed, so that they keep their order.
+    fn pass_on(&mut self, id: SessionId) -> Vec<Deed> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let (Some(node), false) = (session.node, session.reporting) else { return Vec::new() };
+        let Some(reports) = session.reports.pop_front() else { return Vec::new() };
+        session.reporting = true;
+        let body = Body::ReportReplicas(ReportReplicas { node, reports });
+        vec![Deed::Do(Input::Command(None, body, Reply::Reports(id)))]
+    }
+
+    fn end(&mut self, id: SessionId, now: SimTime) -> Vec<Deed> {
+        let Some(session) = self.sessions.remove(&id) else { return Vec::new() };
+        if let Some(node) = session.node
+            && self.current.get(&node) == Some(&id)
+        {
+            self.current.remove(&node);
+            self.leases.insert(node, now + self.lease);
+        }
+        vec![Deed::Tell(id, session.agent, ToAgent::End { leader: self.leader })]
+    }
+}
+
+// === impl Desk: what the core says ===
+
+impl Desk {
+    pub(crate) fn role(&mut self, leads: bool, leader: Option<u64>, now: SimTime) -> Vec<Deed> {
+        let began = leads && !self.leads;
+        self.leads = leads;
+        self.leader = leader;
+        if began {
+            self.plan_at = Some(now);
+            return vec![Deed::Do(Input::Look(Look::Nodes))];
+        }
+        if leads {
+            return Vec::new();
+        }
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        let ends = sessions.into_iter().flat_map(|id| self.end(id, now)).collect();
+        self.leases.clear();
+        self.plan_at = None;
+        ends
+    }
+
+    pub(crate) fn answered(&mut self, reply: Reply, outcome: &Outcome, now: SimTime) -> Vec<Deed> {
+        match (reply, outcome) {
+            (Reply::Register(id), Ok(Accepted::Registered(node))) => {
+                self.registered(id, *node, now)
+            }
+            (Reply::Register(id) | Reply::Reports(id) | Reply::RegisterAgain(id), Err(_)) => {
+                self.end(id, now)
+            }
+            (Reply::RegisterAgain(id), Ok(Accepted::Registered(node))) => {
+                let is_same = self.sessions.get(&id).is_none_or(|s| s.node == Some(*node));
+                if is_same { Vec::new() } else { self.end(id, now) }
+            }
+            (Reply::Reports(id), Ok(_)) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.reporting = false;
+                }
+                self.pass_on(id)
+            }
+            (Reply::Bind, Err(Refused::DiskFull(_) | Refused::Overloaded)) => {
+                self.plan_at = Some(now + PLAN_AGAIN);
+                Vec::new()
+            }
+            (Reply::Unreachable(node), Err(refused)) if self.leads => {
+                if !matches!(refused, Refused::NotLeader { .. }) {
+                    self.leases.insert(node, now + self.lease);
+                }
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn registered(&mut self, id: SessionId, node: NodeId, now: SimTime) -> Vec<Deed> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        session.node = Some(node);
+        session.writing = true;
+        self.current.insert(node, id);
+        self.leases.remove(&node);
+        self.plan_at.get_or_insert(now);
+        let mut deeds = vec![
+            Deed::Tell(id, session.agent, ToAgent::Welcome),
+            Deed::Do(Input::Look(Look::AllOrders(id, node))),
+        ];
+        deeds.extend(self.pass_on(id));
+        deeds
+    }
+
+    pub(crate) fn effects(&mut self, effects: &[Effect], now: SimTime) -> Vec<Deed> {
+        let mut touched = BTreeSet::new();
+        for effect in effects {
+            match effect {
+                Effect::Order(node, replica) | Effect::Clear(node, replica) => {
+                    let session = self.current.get(node).copied();
+                    let found = session.and_then(|id| Some((id, self.sessions.get_mut(&id)?)));
+                    if let Some((id, session)) = found {
+                        session.changed.insert(*replica);
+                        touched.insert(id);
+                    }
+                }
+                Effect::Plan if self.leads => {
+                    self.plan_at.get_or_insert(now);
+                }
+                _ => {}
+            }
+        }
+        touched.into_iter().flat_map(|id| self.write(id)).collect()
+    }
+
+    fn write(&mut self, id: SessionId) -> Vec<Deed> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let (Some(node), false) = (session.node, session.writing) else { return Vec::new() };
+        if session.changed.is_empty() {
+            return Vec::new();
+        }
+        session.writing = true;
+        let replicas = std::mem::take(&mut session.changed).into_iter().collect();
+        vec![Deed::Do(Input::Look(Look::Orders(id, node, replicas)))]
+    }
+
+    pub(crate) fn found(&mut self, found: Found, clock: Timestamp, now: SimTime) -> Vec<Deed> {
+        match found {
+            Found::AllOrders(id, orders, is_ready) => {
+                let mut deeds = self.send(id, (true, orders));
+                if let Some(session) = self.sessions.get(&id).filter(|_| !is_ready) {
+                    let body = Body::RegisterNode(session.hello.clone());
+                    deeds.push(Deed::Do(Input::Command(None, body, Reply::RegisterAgain(id))));
+                }
+                deeds
+            }
+            Found::Orders(id, orders) => self.send(id, (false, orders)),
+            Found::View(view) => self.plan(view, clock),
+            Found::Nodes(nodes) => {
+                for node in nodes.into_iter().filter(|node| !self.current.contains_key(node)) {
+                    self.leases.entry(node).or_insert(now + self.lease);
+                }
+                Vec::new()
+            }
+            Found::Read(..) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn not_found(&mut self, look: &Look, now: SimTime) -> Vec<Deed> {
+        match look {
+            Look::AllOrders(id, _) | Look::Orders(id, ..) => self.end(*id, now),
+            Look::Plan => {
+                self.planning = false;
+                Vec::new()
+            }
+            Look::Nodes | Look::Client(..) => Vec::new(),
+        }
+    }
+
+    fn send(&mut self, id: SessionId, (full, orders): (bool, Vec<AgentOrder>)) -> Vec<Deed> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        session.writing = false;
+        let mut deeds = vec![Deed::Tell(id, session.agent, ToAgent::Orders { full, orders })];
+        deeds.extend(self.write(id));
+        deeds
+    }
+}
+
+// === impl Desk: time and planning ===
+
+impl Desk {
+    /// Looks at leases, silent sessions and whether to plan.
+    pub(crate) fn tick(&mut self, now: SimTime) -> Vec<Deed> {
+        let silent = self.sessions.iter().filter(|(_, session)| session.heard + self.lease < now);
+        let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
+        let mut deeds: Vec<Deed> = silent.into_iter().flat_map(|id| self.end(id, now)).collect();
+        if !self.leads {
+            return deeds;
+        }
+        let ended = self.leases.iter().filter(|(_, end)| **end <= now);
+        let ended: Vec<NodeId> = ended.map(|(node, _)| *node).collect();
+        for node in ended {
+            self.leases.remove(&node);
+            if !self.current.contains_key(&node) {
+                let body = Body::NodeUnreachable(NodeUnreachable { node });
+                deeds.push(Deed::Do(Input::Command(None, body, Reply::Unreachable(node))));
+            }
+        }
+        if !self.planning && self.plan_at.take_if(|at| *at <= now).is_some() {
+            self.planning = true;
+            deeds.push(Deed::Do(Input::Look(Look::Plan)));
+        }
+        deeds
+    }
+
+    fn plan(&mut self, view: Option<View>, clock: Timestamp) -> Vec<Deed> {
+        self.planning = false;
+        let Some(mut view) = view else { return Vec::new() };
+        for node in &mut view.nodes {
+            node.usable &= self.current.contains_key(&node.id);
+        }
+        let placements = plan(&view, &Policy::default(), clock).placements;
+        let bodies = placements.into_iter().map(|placement| Body::BindGang(BindGang { placement }));
+        bodies.map(|body| Deed::Do(Input::Command(None, body, Reply::Bind))).collect()
+    }
+}
