@@ -1,7 +1,7 @@
 //! The house's layers: an import may only point down, and the pure crates depend on pure things only.
 //!
-//! A crate names its layer at the start of its description (`L1: ...`). Within L2 the daemons are put together
-//! from parts of the same layer; a part knows no other part and no daemon. Dev-dependencies are free: a test
+//! A crate names its layer at the start of its description (`L1: ...`). A few are put together from parts of their own
+//! layer; a part knows no other part and none of those. Dev-dependencies are free: a test
 //! may build upon anything.
 
 use std::collections::BTreeMap;
@@ -25,8 +25,10 @@ const PURE: [&str; 8] = [
     "slog",
 ];
 
-/// The crates of L2 that are put together from others of L2.
-const DAEMONS: [&str; 2] = ["muster-coordinator", "muster-agent"];
+/// The crates that are put together from others of their own layer: the daemons of L2, and the one that drives brain and
+/// consensus in L1.
+const ASSEMBLED: [(&str, u8); 3] =
+    [("muster-coordinator", 2), ("muster-agent", 2), ("muster-coordinator-core", 1)];
 
 /// Exceptions, with the one crate that may have them.
 const ONLY_IN: [(&str, &str); 6] = [
@@ -74,7 +76,8 @@ fn check_metadata(metadata: &Value) -> Findings {
             let other = dependency["name"].as_str().unwrap_or_default();
             match layers.get(other) {
                 Some(below) if *below < own => {}
-                Some(2) if DAEMONS.contains(&name) && !DAEMONS.contains(&other) => {}
+                Some(below)
+                    if *below == own && is_assembled(name, own) && !is_assembled(other, own) => {}
                 Some(below) => findings.push(format!(
                     "{name} (L{own}) depends on {other} (L{below}): an import may only point down"
                 )),
@@ -83,6 +86,10 @@ fn check_metadata(metadata: &Value) -> Findings {
         }
     }
     findings
+}
+
+fn is_assembled(name: &str, layer: u8) -> bool {
+    ASSEMBLED.contains(&(name, layer))
 }
 
 fn layer(package: &Value) -> Option<u8> {
