@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::node_rules::{NodeRules, NodeTerm};
 use crate::resources::Resources;
+use crate::taint::Toleration;
 use crate::time::Millis;
 
 /// The pod template of a role.
@@ -27,6 +29,12 @@ pub struct PodSpec {
     pub termination_grace: Millis,
     /// Labels that the node must have.
     pub node_selector: BTreeMap<String, String>,
+    /// `affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution`: one of these terms must hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_affinity: Option<Vec<NodeTerm>>,
+    /// Which taints of a node do not matter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
 }
 
 /// One container.
@@ -146,6 +154,16 @@ impl PodSpec {
     #[must_use]
     pub fn main_container(&self) -> &ContainerSpec {
         &self.containers[self.main]
+    }
+
+    /// What the replica asks of its node beside resources.
+    #[must_use]
+    pub fn node_rules(&self) -> NodeRules {
+        NodeRules {
+            selector: self.node_selector.clone(),
+            affinity: self.node_affinity.clone(),
+            tolerations: self.tolerations.clone(),
+        }
     }
 
     /// What a node must have free for the replica: the sum over its containers, or the largest

@@ -11,13 +11,16 @@ mod exit;
 mod field_error;
 mod gang;
 mod ids;
+mod labels;
 mod launch;
 mod names;
+mod node_rules;
 mod phase;
 mod policy;
 mod quantity;
 mod reason;
 mod resources;
+mod taint;
 mod template;
 mod time;
 mod view;
@@ -35,16 +38,21 @@ pub use gang::{GangSpec, Rendezvous, RoleIndex, RoleName, RoleSpec, SuccessRule}
 pub use ids::{
     Attempt, EventId, Fence, Generation, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId, Uid,
 };
+pub use labels::{LABEL_KEY, LABEL_VALUE, LabelChange, LabelError, is_label_key, is_label_value};
 pub use launch::{GenerationContext, LaunchSpec};
 pub use names::{
     JobKey, JobKind, JobName, NameError, Namespace, NodeName, is_dns1035_label,
     is_dns1123_subdomain,
+};
+pub use node_rules::{
+    Excluded, LabelRule, NameRule, NodeFacts, NodeRules, NodeTerm, Obstacle, Rule,
 };
 pub use phase::{AfterStop, GangPhase, JobPhase, ReplicaPhase};
 pub use policy::{CleanPodPolicy, RestartPolicy, RunPolicy, SchedulingPolicy, Verdict};
 pub use quantity::{Quantity, QuantityError};
 pub use reason::{Code, Reason};
 pub use resources::{ResourceName, Resources};
+pub use taint::{Taint, TaintChange, TaintEffect, TaintError, Tolerated, Toleration};
 pub use template::{EnvTemplate, Part, Template, Variable};
 pub use time::{Millis, Timestamp};
 pub use view::{GangView, NodeView, Placement, RoleView, View};

@@ -71,6 +71,30 @@ pub enum Reason {
         /// The node.
         node: NodeName,
     },
+    /// The node is not cordoned, so that an evicted gang could come straight back.
+    NodeNotCordoned {
+        /// The node.
+        node: NodeName,
+    },
+    /// The job says that its gang is never to be restarted.
+    NotToRestart {
+        /// The job.
+        job: JobKey,
+    },
+    /// Labels or taints have other values already.
+    NodeHasOther {
+        /// The node.
+        node: NodeName,
+        /// Which, and what they are.
+        what: Vec<String>,
+    },
+    /// The node has no such taints.
+    TaintNotFound {
+        /// The node.
+        node: NodeName,
+        /// Which.
+        taints: Vec<String>,
+    },
     /// There is no such member of the coordinator.
     MemberNotFound {
         /// The member.
@@ -129,6 +153,9 @@ impl Reason {
             Self::Finished { .. } => "M1008",
             Self::StalePlan { .. } | Self::Conflict { .. } => "M2002",
             Self::NodeInUse { .. } => "M2003",
+            Self::NodeNotCordoned { .. } | Self::NotToRestart { .. } => "M2009",
+            Self::NodeHasOther { .. } => "M2010",
+            Self::TaintNotFound { .. } => "M1005",
             Self::NodeNameTaken { .. } => "M2004",
             Self::MemberNotFound { .. } => "M1005",
             Self::MemberAddressTaken { .. }
@@ -173,6 +200,24 @@ impl fmt::Display for Reason {
             Self::StalePlan { why } => write!(f, "the plan is out of date: {why}"),
             Self::NodeInUse { node } => {
                 write!(f, "node {node} is reachable; stop its agent before you remove it")
+            }
+            Self::NodeNotCordoned { node } => write!(
+                f,
+                "node {node} takes new gangs, so that an evicted one could come straight back; cordon it first with \
+                 `muster nodes cordon {node}`"
+            ),
+            Self::NotToRestart { job } => write!(
+                f,
+                "{job} has restartPolicy Never, and an evicted gang starts anew elsewhere; use --force if it may, or \
+                 wait for its end"
+            ),
+            Self::NodeHasOther { node, what } => write!(
+                f,
+                "node {node} has already: {}; use --overwrite to change that",
+                what.join(", ")
+            ),
+            Self::TaintNotFound { node, taints } => {
+                write!(f, "node {node} has no taint {}", taints.join(" and none "))
             }
             Self::MemberNotFound { member } => {
                 write!(f, "member {member} not found; `muster members` lists what there is")

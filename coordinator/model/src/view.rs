@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::gang::RoleName;
 use crate::ids::{Attempt, JobId, NodeId};
 use crate::names::NodeName;
+use crate::node_rules::{NodeFacts, NodeRules, Obstacle};
 use crate::resources::Resources;
+use crate::taint::Taint;
 use crate::time::Timestamp;
 
 /// A snapshot of what can be planned.
@@ -32,8 +34,12 @@ pub struct NodeView {
     pub free: Resources,
     /// How many replicas are reserved on it.
     pub replicas: u32,
-    /// Whether gangs may be placed on it now.
+    /// Whether its agent can be reached.
     pub usable: bool,
+    /// Whether an operator keeps new gangs away.
+    pub cordoned: bool,
+    /// Its taints.
+    pub taints: Vec<Taint>,
 }
 
 /// A gang that waits.
@@ -58,8 +64,8 @@ pub struct RoleView {
     pub replicas: u32,
     /// What each asks for.
     pub request: Resources,
-    /// Labels that the node must have.
-    pub node_selector: BTreeMap<String, String>,
+    /// What each asks of its node beside that.
+    pub rules: NodeRules,
 }
 
 /// A place for every rank of a gang.
@@ -71,4 +77,22 @@ pub struct Placement {
     pub attempt: Attempt,
     /// The node of each rank, in the order of ranks.
     pub nodes: Vec<NodeId>,
+}
+
+impl NodeView {
+    /// What keeps everybody off the node now.
+    #[must_use]
+    pub fn closed(&self) -> Option<Obstacle> {
+        match (self.usable, self.cordoned) {
+            (false, _) => Some(Obstacle::Unreachable),
+            (true, true) => Some(Obstacle::Cordoned),
+            (true, false) => None,
+        }
+    }
+
+    /// What rules of nodes look at.
+    #[must_use]
+    pub fn facts(&self) -> NodeFacts<'_> {
+        NodeFacts { name: &self.name, labels: &self.labels, taints: &self.taints }
+    }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::JobId;
 use crate::names::NodeName;
+use crate::node_rules::{Excluded, list};
 use crate::resources::{ResourceName, Resources};
 
 /// Why a gang has no placement yet.
@@ -16,13 +17,15 @@ pub enum Wait {
     NoUsableNode {
         /// How many nodes are known.
         known: usize,
+        /// What keeps gangs off them.
+        excluded: Vec<Excluded>,
     },
-    /// No node carries the labels that a role selects.
+    /// No node can take a role, however much is free.
     NoMatchingNode {
         /// The role.
         role: String,
-        /// The labels, as `key=value`.
-        selector: Vec<String>,
+        /// What keeps it off the nodes there are.
+        excluded: Vec<Excluded>,
     },
     /// One replica asks for more than the largest node has, even when it is empty.
     NeverFits {
@@ -41,6 +44,17 @@ pub enum Wait {
         role: String,
         /// What that replica is short of.
         shortage: Shortage,
+        /// The nodes that are not used for it, and why.
+        excluded: Vec<Excluded>,
+    },
+    /// The gang would fit into the empty cluster, but not into those of its nodes that can be used now.
+    NodesUnavailable {
+        /// How many replicas the gang has.
+        replicas: u32,
+        /// How many of them would fit if nothing else ran there.
+        would_fit: u32,
+        /// The nodes that are not used, and why.
+        excluded: Vec<Excluded>,
     },
     /// The gang would not even fit into the empty cluster.
     ClusterTooSmall {
@@ -84,6 +98,7 @@ impl Wait {
             Self::NoMatchingNode { .. } => "NoMatchingNode",
             Self::NeverFits { .. } => "NeverFits",
             Self::NotEnoughFree { .. } => "NotEnoughFree",
+            Self::NodesUnavailable { .. } => "NodesUnavailable",
             Self::ClusterTooSmall { .. } => "ClusterTooSmall",
             Self::BehindOlder { .. } => "BehindOlder",
             Self::NotTriedYet => "NotTriedYet",
@@ -103,15 +118,16 @@ impl Shortage {
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoUsableNode { known: 0 } => {
+            Self::NoUsableNode { known: 0, .. } => {
                 f.write_str("no node has registered; start an agent with `muster agent`")
             }
-            Self::NoUsableNode { known } => write!(
+            Self::NoUsableNode { known, excluded } => write!(
                 f,
-                "none of the {known} known nodes can be used now; see `muster nodes` for which are unreachable"
+                "none of the {known} known nodes can be used now: {}; see `muster nodes`",
+                list(excluded)
             ),
-            Self::NoMatchingNode { role, selector } => {
-                write!(f, "no node has the labels {} that role {role} selects", selector.join(","))
+            Self::NoMatchingNode { role, excluded } => {
+                write!(f, "no node can take role {role}: {}", list(excluded))
             }
             Self::NeverFits { role, shortage } => write!(
                 f,
@@ -120,7 +136,7 @@ impl fmt::Display for Wait {
                 shortage.resource.show(shortage.largest),
                 on_node(shortage.node.as_ref()),
             ),
-            Self::NotEnoughFree { replicas, would_fit, role, shortage } => {
+            Self::NotEnoughFree { replicas, would_fit, role, shortage, excluded } => {
                 let needs = shortage.amount(shortage.needs);
                 let block = shortage.resource.show(shortage.largest);
                 let node = on_node(shortage.node.as_ref());
@@ -128,7 +144,15 @@ impl fmt::Display for Wait {
                 if *would_fit > 0 {
                     write!(f, "{would_fit} of {replicas} replicas fit now, then the ")?;
                 }
-                write!(f, "largest free block is {block}{node}")
+                write!(f, "largest free block is {block}{node}")?;
+                not_used(f, excluded)
+            }
+            Self::NodesUnavailable { replicas, would_fit, excluded } => {
+                write!(
+                    f,
+                    "only {would_fit} of {replicas} replicas would fit into the nodes that can be used now"
+                )?;
+                not_used(f, excluded)
             }
             Self::ClusterTooSmall { replicas, would_fit, request } => write!(
                 f,
@@ -143,6 +167,10 @@ impl fmt::Display for Wait {
     }
 }
 
+fn not_used(f: &mut fmt::Formatter<'_>, excluded: &[Excluded]) -> fmt::Result {
+    if excluded.is_empty() { Ok(()) } else { write!(f, "; not used: {}", list(excluded)) }
+}
+
 fn on_node(node: Option<&NodeName>) -> String {
     node.map(|name| format!(" (node {name})")).unwrap_or_default()
 }
@@ -150,6 +178,7 @@ fn on_node(node: Option<&NodeName>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node_rules::Obstacle;
 
     #[test]
     fn the_explanation_names_need_offer_and_node() {
@@ -164,11 +193,12 @@ mod tests {
                 node: NodeName::new("a").ok(),
                 request: Resources::new().with("nvidia.com/gpu", 4),
             },
+            excluded: vec![Excluded { nodes: 2, why: Obstacle::Cordoned }],
         };
         assert_eq!(
             wait.to_string(),
             "needs 4x nvidia.com/gpu on one node for role Worker; 1 of 3 replicas fit now, then the \
-             largest free block is 2 (node a)"
+             largest free block is 2 (node a); not used: 2 nodes cordoned"
         );
     }
 }

@@ -1,6 +1,10 @@
 //! Why a gang does not fit, in terms its owner can act on.
 
-use muster_model::{GangView, ResourceName, RoleView, Shortage, View, Wait};
+use std::collections::BTreeMap;
+
+use muster_model::{
+    Excluded, GangView, NodeRules, Obstacle, ResourceName, RoleView, Shortage, View, Wait,
+};
 
 use crate::fit::{Fit, fit};
 use crate::room::{Room, empty_rooms};
@@ -17,16 +21,17 @@ pub(crate) struct Present<'a> {
 /// The reason for which a gang has no place.
 pub(crate) fn explain(view: &View, gang: &GangView, now: &Present<'_>) -> Wait {
     if now.left.is_empty() {
-        return Wait::NoUsableNode { known: view.nodes.len() };
+        let nobody = RoleView { rules: NodeRules::default(), ..gang.roles[now.role].clone() };
+        let excluded = excluded(view, &nobody);
+        return Wait::NoUsableNode { known: view.nodes.len(), excluded };
+    }
+    let asking = || gang.roles.iter().filter(|role| role.replicas > 0);
+    if let Some(role) = asking().find(|role| !now.left.iter().any(|room| room.matches(role))) {
+        let excluded = excluded(view, role);
+        return Wait::NoMatchingNode { role: role.name.to_string(), excluded };
     }
     let known = empty_rooms(view);
-    if let Some(role) =
-        gang.roles.iter().find(|r| r.replicas > 0 && !known.iter().any(|n| n.matches(r)))
-    {
-        let selector = role.node_selector.iter().map(|(key, value)| format!("{key}={value}"));
-        return Wait::NoMatchingNode { role: role.name.to_string(), selector: selector.collect() };
-    }
-    for role in gang.roles.iter().filter(|role| role.replicas > 0) {
+    for role in asking() {
         if !known.iter().any(|room| room.count(role) > 0) {
             let role_name = role.name.to_string();
             return Wait::NeverFits { role: role_name, shortage: shortage(role, &known) };
@@ -37,13 +42,31 @@ pub(crate) fn explain(view: &View, gang: &GangView, now: &Present<'_>) -> Wait {
         let request = gang.roles[role].request.clone();
         return Wait::ClusterTooSmall { replicas, would_fit: placed, request };
     }
+    let mut open: Vec<Room<'_>> =
+        known.into_iter().filter(|room| room.node.closed().is_none()).collect();
+    if let Fit::Partial { placed, role, .. } = fit(gang, &mut open) {
+        let excluded = excluded(view, &gang.roles[role]);
+        return Wait::NodesUnavailable { replicas, would_fit: placed, excluded };
+    }
     let role = &gang.roles[now.role];
     Wait::NotEnoughFree {
         replicas,
         would_fit: now.placed,
         role: role.name.to_string(),
         shortage: shortage(role, &now.left),
+        excluded: excluded(view, role),
     }
+}
+
+/// The nodes that are not used for a role whatever is free there, counted by reason.
+fn excluded(view: &View, role: &RoleView) -> Vec<Excluded> {
+    let mut counts: BTreeMap<Obstacle, u32> = BTreeMap::new();
+    for node in &view.nodes {
+        if let Some(why) = node.closed().or_else(|| role.rules.obstacle(node.facts())) {
+            *counts.entry(why).or_default() += 1;
+        }
+    }
+    counts.into_iter().map(|(why, nodes)| Excluded { nodes, why }).collect()
 }
 
 /// What one replica of a role is short of: the resource that no node has enough of or, when

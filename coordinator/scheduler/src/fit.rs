@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use muster_model::{GangView, NodeId, Resources, RoleView};
+use muster_model::{GangView, NodeId, NodeRules, Resources, RoleView};
 
 use crate::room::Room;
 
@@ -49,14 +49,10 @@ pub(crate) fn fit<'a>(gang: &GangView, rooms: &mut Vec<Room<'a>>) -> Fit<'a> {
 
 fn on_one_node(gang: &GangView, rooms: &mut [Room<'_>]) -> Option<Vec<NodeId>> {
     let mut sum = Resources::new();
-    let mut selector = std::collections::BTreeMap::new();
     for role in &gang.roles {
         for (name, amount) in role.request.iter() {
             let all = amount.saturating_mul(u64::from(role.replicas));
             sum.set(name.clone(), sum.get(name).saturating_add(all));
-        }
-        if role.replicas > 0 {
-            selector.extend(role.node_selector.clone());
         }
     }
     let size: u32 = gang.roles.iter().map(|role| role.replicas).sum();
@@ -64,16 +60,22 @@ fn on_one_node(gang: &GangView, rooms: &mut [Room<'_>]) -> Option<Vec<NodeId>> {
         name: gang.roles.first()?.name.clone(),
         replicas: 1,
         request: sum,
-        node_selector: selector,
+        rules: NodeRules::default(),
     };
-    let fits = |room: &&mut Room<'_>| {
-        room.count(&whole) > 0 && gang.roles.iter().all(|role| room.matches(role))
-    };
+    let asking = || gang.roles.iter().filter(|role| role.replicas > 0);
+    let allowed =
+        |room: &Room<'_>| asking().all(|role| room.matches(role) && !room.is_last_resort(role));
+    let fits = |room: &&mut Room<'_>| whole_fits(room, &whole.request) && allowed(room);
     let best =
         rooms.iter_mut().filter(fits).min_by_key(|room| room.snugness(&whole, (1, false)))?;
     best.take(&whole.request, 1);
     best.replicas = best.replicas.saturating_add(size - 1);
     Some(vec![best.node.id; size as usize])
+}
+
+/// Whether a request has room, whoever asks.
+fn whole_fits(room: &Room<'_>, request: &Resources) -> bool {
+    request.iter().all(|(name, amount)| room.free.get(name) >= amount)
 }
 
 fn largest_first(gang: &GangView) -> Vec<usize> {
@@ -92,15 +94,22 @@ fn place_role(role: &RoleView, rooms: &mut [Room<'_>], used: &mut BTreeSet<NodeI
     let mut nodes = Vec::new();
     let mut left = role.replicas;
     while left > 0 {
+        // Last resorts are touched only once nothing else has room.
+        let has_room = |room: &Room<'_>| room.count(role) > 0;
+        let is_welcome = |room: &Room<'_>| !room.is_last_resort(role);
+        let some_welcome = rooms.iter().any(|room| is_welcome(room) && has_room(room));
+        let usable = |room: &&mut Room<'_>| is_welcome(room) || !some_welcome;
         let holds_rest = rooms
             .iter_mut()
+            .filter(usable)
             .filter(|room| room.count(role) >= left)
             .min_by_key(|room| room.snugness(role, (left, used.contains(&room.node.id))));
         let room = match holds_rest {
             Some(room) => Some(room),
             None => rooms
                 .iter_mut()
-                .filter(|room| room.count(role) > 0)
+                .filter(usable)
+                .filter(|room| has_room(room))
                 .max_by_key(|room| (room.count(role), Reverse(room.node.id))),
         };
         let Some(room) = room else { break };

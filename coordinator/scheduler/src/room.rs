@@ -17,8 +17,8 @@ pub(crate) type Snugness = (Reverse<bool>, u64, u64, u32, NodeId);
 
 /// The rooms of all nodes that can be used, as they are now.
 pub(crate) fn free_rooms(view: &View) -> Vec<Room<'_>> {
-    let usable = view.nodes.iter().filter(|node| node.usable);
-    usable.map(|node| Room { node, free: node.free.clone(), replicas: node.replicas }).collect()
+    let open = view.nodes.iter().filter(|node| node.closed().is_none());
+    open.map(|node| Room { node, free: node.free.clone(), replicas: node.replicas }).collect()
 }
 
 /// The rooms of all known nodes, as if nothing ran on them.
@@ -28,9 +28,14 @@ pub(crate) fn empty_rooms(view: &View) -> Vec<Room<'_>> {
 }
 
 impl Room<'_> {
-    /// Whether the node has the labels that a role selects.
+    /// Whether the role may run on the node: its labels are the ones that are asked for, its taints are tolerated.
     pub(crate) fn matches(&self, role: &RoleView) -> bool {
-        role.node_selector.iter().all(|(key, value)| self.node.labels.get(key) == Some(value))
+        role.rules.obstacle(self.node.facts()).is_none()
+    }
+
+    /// Whether the node is only for when nothing else is left (`PreferNoSchedule`).
+    pub(crate) fn is_last_resort(&self, role: &RoleView) -> bool {
+        role.rules.avoids(&self.node.taints)
     }
 
     /// How many replicas of a role fit here now.

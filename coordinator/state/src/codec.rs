@@ -132,6 +132,7 @@ impl KeyCodec for TimerKey {
             TimerKind::TimeToLive => 1,
             TimerKind::Backoff => 2,
             TimerKind::Drain => 3,
+            TimerKind::Evict => 4,
         };
         [&self.job.0.to_be_bytes()[..], &[kind]].concat()
     }
@@ -143,6 +144,7 @@ impl KeyCodec for TimerKey {
             1 => TimerKind::TimeToLive,
             2 => TimerKind::Backoff,
             3 => TimerKind::Drain,
+            4 => TimerKind::Evict,
             _ => return Err(CodecError::Key(bytes.len())),
         };
         Ok(Self { job: JobId::decode(job)?, kind })

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Exit, Fence, GangSpec, JobId, JobKey, MemberId, NodeId, NodeName, Placement, Reason, ReplicaId,
-    RequestId, Resources, Timestamp, Uid,
+    Exit, Fence, GangSpec, JobId, JobKey, MemberId, Millis, NodeId, NodeName, Placement, Reason,
+    ReplicaId, RequestId, Resources, TaintChange, Timestamp, Uid,
 };
 
 use crate::change::Changes;
@@ -38,6 +38,14 @@ pub enum Body {
     NodeUnreachable(NodeUnreachable),
     /// An operator says that a node will not come back and that nothing runs on it.
     RemoveNode(RemoveNode),
+    /// An operator keeps new gangs off a node, or lets them on it again.
+    CordonNode(CordonNode),
+    /// An operator sets labels of a node.
+    LabelNode(LabelNode),
+    /// An operator taints a node.
+    TaintNode(TaintNode),
+    /// An operator drains a node that the gang has ranks on.
+    EvictGang(EvictGang),
     /// A member says where it is; it must belong to the cluster.
     AnnounceMember(AnnounceMember),
     /// A member is to join.
@@ -178,6 +186,50 @@ pub struct RemoveNode {
     pub name: String,
 }
 
+/// See [`Body::CordonNode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CordonNode {
+    /// Its name.
+    pub name: String,
+    /// Whether new gangs are kept away.
+    pub cordon: bool,
+}
+
+/// See [`Body::LabelNode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelNode {
+    /// Its name.
+    pub name: String,
+    /// The new values; `None` takes a label away.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// Whether a label that has another value is changed instead of refused.
+    pub overwrite: bool,
+}
+
+/// See [`Body::TaintNode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaintNode {
+    /// Its name.
+    pub name: String,
+    /// What changes: all of it, or nothing.
+    pub changes: Vec<TaintChange>,
+    /// Whether a taint that has another value is changed instead of refused.
+    pub overwrite: bool,
+}
+
+/// See [`Body::EvictGang`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvictGang {
+    /// The gang's job.
+    pub job: JobId,
+    /// The name of the node that is drained.
+    pub node: String,
+    /// See [`crate::Gang::stop_grace`].
+    pub grace: Option<Millis>,
+    /// Whether a gang leaves even though its `restartPolicy` is `Never`.
+    pub force: bool,
+}
+
 /// See [`Body::AnnounceMember`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnounceMember {
@@ -242,6 +294,8 @@ pub enum Accepted {
     Bound(JobId),
     /// A node is registered.
     Registered(NodeId),
+    /// A node is as an operator wants it.
+    NodeChanged,
     /// A member has this id.
     Member(MemberId),
     /// Nothing more to say.

@@ -62,7 +62,8 @@ impl State {
             GangPhase::Preparing => Order::Prepare(Box::new(self.launch_spec(id, replica, job))),
             GangPhase::Running | GangPhase::Draining { .. } => run(gang)?,
             GangPhase::Stopping { .. } => {
-                Order::Stop { grace: job.gang.role(replica.role).pod.termination_grace }
+                let own = job.gang.role(replica.role).pod.termination_grace;
+                Order::Stop { grace: gang.stop_grace.unwrap_or(own) }
             }
             GangPhase::Waiting | GangPhase::Backoff { .. } | GangPhase::Released => Order::Clear,
         })

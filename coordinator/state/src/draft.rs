@@ -164,6 +164,13 @@ impl<'a> Draft<'a> {
         self.nodes.set(id, node);
     }
 
+    /// Whether any node is tainted.
+    pub(crate) fn any_taint(&self) -> bool {
+        let drafted = self.nodes.changed.values().flatten();
+        let stored = self.nodes.base.iter().map(|(_, node)| node);
+        drafted.chain(stored).any(|node| !node.taints.is_empty())
+    }
+
     /// The id of a job by its key, also of one that this draft creates.
     pub(crate) fn job_id(&self, key: &JobKey) -> Option<JobId> {
         let drafted = self.jobs.changed.values().flatten().find(|job| job.key == *key);
@@ -299,9 +306,13 @@ impl<'a> Draft<'a> {
         for id in self.replica_ids(job) {
             self.set_replica(id, None);
         }
-        for kind in
-            [TimerKind::Deadline, TimerKind::TimeToLive, TimerKind::Backoff, TimerKind::Drain]
-        {
+        for kind in [
+            TimerKind::Deadline,
+            TimerKind::TimeToLive,
+            TimerKind::Backoff,
+            TimerKind::Drain,
+            TimerKind::Evict,
+        ] {
             self.cancel_timer(job, kind);
         }
         let range = (job, EventId(0))..=(job, EventId(u64::MAX));

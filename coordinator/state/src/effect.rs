@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use muster_model::{GangPhase, JobId, JobKey, NodeId, ReplicaId, Uid};
 
 use crate::change::{Change, Changes};
+use crate::record::Gang;
 use crate::state::State;
 
 /// Something that follows from committed changes.
@@ -51,7 +52,9 @@ pub fn effects(before: &State, changes: &Changes) -> Vec<Effect> {
             }
             Change::Gang(id, Some(gang)) => {
                 found.insert(Effect::JobChanged(*id));
-                if before.gang(*id).is_none_or(|old| old.phase != gang.phase) {
+                let moved =
+                    |old: &Gang| (old.phase, old.stop_grace) != (gang.phase, gang.stop_grace);
+                if before.gang(*id).is_none_or(moved) {
                     moved_gangs.insert(*id);
                     found.insert(Effect::Plan);
                 }

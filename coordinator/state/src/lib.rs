@@ -34,9 +34,9 @@ mod view;
 pub use change::{Change, Changes, Write};
 pub use codec::CodecError;
 pub use command::{
-    Accepted, AddMember, AnnounceMember, Apply, BindGang, Body, Command, CreateJob, Decision,
-    DeleteJob, MemberLeft, NodeUnreachable, RegisterNode, RemoveMember, RemoveNode, ReplicaReport,
-    Reply, ReportReplicas, Reported, UpdateJob,
+    Accepted, AddMember, AnnounceMember, Apply, BindGang, Body, Command, CordonNode, CreateJob,
+    Decision, DeleteJob, EvictGang, LabelNode, MemberLeft, NodeUnreachable, RegisterNode,
+    RemoveMember, RemoveNode, ReplicaReport, Reply, ReportReplicas, Reported, TaintNode, UpdateJob,
 };
 pub use decide::decide;
 pub use desired::{Order, Ordered};
@@ -44,8 +44,8 @@ pub use digest::Digest;
 pub use effect::{Effect, effects};
 pub use policy::Policy;
 pub use record::{
-    Failure, Gang, Job, JobStatus, Member, MemberPhase, Meta, Node, NodePhase, OpenRendezvous,
-    Replica, RequestRecord, RoleTally, Timer, TimerKey, TimerKind,
+    Failure, Gang, Job, JobStatus, Member, MemberPhase, Meta, Node, NodePhase, NodeTaint,
+    OpenRendezvous, Replica, RequestRecord, RoleTally, Timer, TimerKey, TimerKind,
 };
 pub use state::{State, Tables};
 pub use table::{Index, Table, TableId};

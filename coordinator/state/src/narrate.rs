@@ -8,8 +8,8 @@ use muster_model::{
 };
 
 use crate::draft::Draft;
-use crate::lifecycle::set_condition;
-use crate::record::Failure;
+use crate::lifecycle::{eviction_due, set_condition};
+use crate::record::{Failure, Node};
 
 fn subject(draft: &Draft<'_>, job: JobId) -> String {
     draft.the_job(job).key.to_string()
@@ -87,6 +87,31 @@ pub(crate) fn node_unreachable(draft: &mut Draft<'_>, job: JobId, node: &NodeNam
          elsewhere; if the node will not come back, remove it with `muster nodes remove {node}`."
     );
     draft.event(job, (Severity::Warning, "NodeUnreachable".into()), message);
+}
+
+/// Why a gang must leave: the taints that it does not tolerate any longer.
+pub(crate) fn taint_not_tolerated(draft: &Draft<'_>, job: JobId) -> String {
+    let gang = draft.the_gang(job);
+    let spec = &draft.the_job(job).gang;
+    let over = draft.replica_ids(job).into_iter().find_map(|id| {
+        let replica = draft.replica(id)?;
+        let (rules, node) = (spec.role(replica.role).pod.node_rules(), draft.node(replica.node)?);
+        let mark = node.taints.iter().find(|mark| {
+            let only = Node { taints: vec![(*mark).clone()], ..node.clone() };
+            eviction_due(gang, [(&rules, &only)]).is_some_and(|at| at <= draft.now)
+        })?;
+        Some(format!("node {} has the taint {}", node.name, mark.taint))
+    });
+    over.unwrap_or_else(|| "a node of it is tainted".into())
+}
+
+/// The gang leaves its nodes.
+pub(crate) fn evicted(draft: &mut Draft<'_>, job: JobId, why: &str) -> String {
+    let message = format!(
+        "Evicted: {why}. The whole gang stops and waits for another place; this is no failure and counts as none."
+    );
+    draft.event(job, (Severity::Warning, "Evicted".into()), message.clone());
+    message
 }
 
 fn blamed(draft: &Draft<'_>, job: JobId, failure: &Failure) -> String {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use muster_model::{
     Attempt, Conditions, EventId, ExitStatus, Fence, GangPhase, GangSpec, Generation, JobId,
-    JobKey, JobPhase, MemberId, NodeId, NodeName, Rank, ReplicaId, ReplicaPhase, RequestId,
-    Resources, RoleIndex, Timestamp, Uid,
+    JobKey, JobPhase, MemberId, Millis, NodeFacts, NodeId, NodeName, NodeRules, Obstacle, Rank,
+    ReplicaId, ReplicaPhase, RequestId, Resources, RoleIndex, Taint, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,10 @@ pub struct Gang {
     pub tally: Vec<RoleTally>,
     /// The failure that the current generation ended with, until it is judged.
     pub failure: Option<Failure>,
+    /// How long its ranks have between SIGTERM and SIGKILL while it is evicted, where an operator has said so. Otherwise
+    /// the pod templates say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace: Option<Millis>,
 }
 
 /// The addresses of an open generation.
@@ -155,8 +159,17 @@ pub struct Node {
     pub address: String,
     /// What its replicas may use together.
     pub capacity: Resources,
-    /// Its labels.
+    /// The labels that its agent registered with; the next registration replaces them.
     pub labels: BTreeMap<String, String>,
+    /// What operators have set over those: a value, or nothing to hide the agent's label. Registrations leave it alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set_labels: BTreeMap<String, Option<String>>,
+    /// Since when an operator keeps new gangs away; `None`: they are welcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordoned: Option<Timestamp>,
+    /// Its taints, in the order of keys and effects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<NodeTaint>,
     /// The version of its agent.
     pub version: String,
     /// The id that its agent drew when its data directory was made: what tells it from another machine of the same
@@ -167,6 +180,15 @@ pub struct Node {
     pub created: Timestamp,
     /// Whether its agent has a session.
     pub phase: NodePhase,
+}
+
+/// A taint of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeTaint {
+    /// The taint.
+    pub taint: Taint,
+    /// Since when.
+    pub added: Timestamp,
 }
 
 /// A member of the replicated coordinator. Who votes is consensus' own business and follows from these records.
@@ -217,6 +239,8 @@ pub enum TimerKind {
     Backoff,
     /// The end of the time that leftover ranks of a succeeded job have.
     Drain,
+    /// A `NoExecute` taint is no longer tolerated.
+    Evict,
 }
 
 /// A timer's name.
@@ -288,6 +312,35 @@ impl Gang {
     #[must_use]
     pub fn all_ready(&self) -> bool {
         self.tally.iter().all(|role| role.ready == role.total())
+    }
+}
+
+impl Node {
+    /// The labels that selectors see: the agent's, with what operators have set over them.
+    #[must_use]
+    pub fn all_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        for (key, value) in &self.set_labels {
+            match value {
+                Some(value) => labels.insert(key.clone(), value.clone()),
+                None => labels.remove(key),
+            };
+        }
+        labels
+    }
+
+    /// What keeps a role off the node, whatever is free there.
+    #[must_use]
+    pub fn obstacle(&self, rules: &NodeRules) -> Option<Obstacle> {
+        if !self.phase.is_ready() {
+            return Some(Obstacle::Unreachable);
+        }
+        if self.cordoned.is_some() {
+            return Some(Obstacle::Cordoned);
+        }
+        let taints: Vec<Taint> = self.taints.iter().map(|mark| mark.taint.clone()).collect();
+        let labels = self.all_labels();
+        rules.obstacle(NodeFacts { name: &self.name, labels: &labels, taints: &taints })
     }
 }
 

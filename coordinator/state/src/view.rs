@@ -11,11 +11,13 @@ impl State {
         let nodes = self.tables().nodes.iter().map(|(id, node)| NodeView {
             id: *id,
             name: node.name.clone(),
-            labels: node.labels.clone(),
+            labels: node.all_labels(),
             capacity: node.capacity.clone(),
             free: node.capacity.saturating_sub(&self.reserved(*id)),
             replicas: self.holding_on(*id),
             usable: node.phase.is_ready(),
+            cordoned: node.cordoned.is_some(),
+            taints: node.taints.iter().map(|mark| mark.taint.clone()).collect(),
         });
         let waiting = self.indexes().waiting.iter().filter_map(|id| {
             let (job, gang) = (self.job(*id)?, self.gang(*id)?);
@@ -23,7 +25,7 @@ impl State {
                 name: role.name.clone(),
                 replicas: role.replicas,
                 request: role.pod.request(),
-                node_selector: role.pod.node_selector.clone(),
+                rules: role.pod.node_rules(),
             });
             Some(GangView {
                 job: *id,

@@ -2,6 +2,7 @@
 
 mod container;
 mod env;
+mod nodes;
 mod resources;
 #[cfg(test)]
 mod tests;
@@ -74,6 +75,8 @@ pub(crate) fn read(template: &Node<'_>, rules: PodRules, to: &mut Findings) -> P
         volumes,
         termination_grace: grace(&spec.field("terminationGracePeriodSeconds"), to),
         node_selector: spec.field("nodeSelector").text_map(),
+        node_affinity: nodes::affinity(&spec.field("affinity"), to),
+        tolerations: nodes::tolerations(&spec.field("tolerations"), to),
     }
 }
 

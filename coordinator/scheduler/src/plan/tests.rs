@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Attempt, NodeId, NodeName, NodeView, ResourceName, Resources, RoleName, RoleView,
+    Attempt, NodeId, NodeName, NodeRules, NodeView, ResourceName, Resources, RoleName, RoleView,
 };
 use proptest::prelude::*;
 
 use super::*;
+
+mod nodes;
 
 fn cpu(cores: u64) -> Resources {
     Resources::new().with("cpu", cores * 1000)
@@ -24,6 +26,8 @@ fn node(id: u32, capacity: Resources, free: Resources) -> NodeView {
         free,
         replicas: 0,
         usable: true,
+        cordoned: false,
+        taints: Vec::new(),
     }
 }
 
@@ -32,7 +36,12 @@ fn empty(id: u32, capacity: Resources) -> NodeView {
 }
 
 fn role(name: &str, replicas: u32, request: Resources) -> RoleView {
-    RoleView { name: RoleName(name.into()), replicas, request, node_selector: BTreeMap::new() }
+    RoleView { name: RoleName(name.into()), replicas, request, rules: NodeRules::default() }
+}
+
+fn zone(value: &str) -> NodeRules {
+    let selector = BTreeMap::from([("zone".to_owned(), value.to_owned())]);
+    NodeRules { selector, ..NodeRules::default() }
 }
 
 fn gang(job: u64, roles: Vec<RoleView>) -> GangView {
@@ -120,10 +129,7 @@ fn what_can_never_fit_says_so() {
     assert_eq!(one(vec![empty(0, cpu(4))], role("W", 1, cpu(5))), "NeverFits");
     assert_eq!(one(vec![empty(0, cpu(4))], role("W", 5, cpu(1))), "ClusterTooSmall");
     assert_eq!(one(vec![node(0, cpu(4), cpu(1))], role("W", 2, cpu(1))), "NotEnoughFree");
-    let selective = RoleView {
-        node_selector: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
-        ..role("W", 1, cpu(1))
-    };
+    let selective = RoleView { rules: zone("a"), ..role("W", 1, cpu(1)) };
     assert_eq!(one(vec![empty(0, cpu(4))], selective), "NoMatchingNode");
 }
 

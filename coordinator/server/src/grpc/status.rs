@@ -48,6 +48,7 @@ fn grpc_code(reason: &Reason) -> Code {
         Reason::AlreadyExists { .. } | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
         Reason::JobNotFound { .. }
         | Reason::NodeNotFound { .. }
+        | Reason::TaintNotFound { .. }
         | Reason::MemberNotFound { .. } => Code::NotFound,
         Reason::StalePlan { .. } | Reason::Conflict { .. } => Code::Aborted,
         Reason::TooLarge { .. } => Code::ResourceExhausted,
@@ -55,6 +56,9 @@ fn grpc_code(reason: &Reason) -> Code {
         | Reason::BeingDeleted { .. }
         | Reason::Finished { .. }
         | Reason::NodeInUse { .. }
+        | Reason::NodeNotCordoned { .. }
+        | Reason::NotToRestart { .. }
+        | Reason::NodeHasOther { .. }
         | Reason::MemberAddressTaken { .. }
         | Reason::TooManyMembers { .. }
         | Reason::LastMember { .. } => Code::FailedPrecondition,

@@ -62,6 +62,7 @@ pub(super) fn decide(draft: &mut Draft<'_>, create: &CreateJob) -> Result<JobId,
             rendezvous: None,
             tally: vec![RoleTally::default(); create.gang.roles.len()],
             failure: None,
+            stop_grace: None,
         }),
     );
     if !create.external {

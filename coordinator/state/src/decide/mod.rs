@@ -3,23 +3,28 @@
 mod add_member;
 mod announce_member;
 mod bind_gang;
+mod cordon_node;
 mod create_job;
 mod delete_job;
+mod evict_gang;
+mod label_node;
 mod member_left;
 mod register_node;
 mod remove_member;
 mod remove_node;
 mod report_replicas;
+mod taint_node;
 mod tick;
 mod unreachable_node;
 mod update_job;
 
-use muster_model::{JobId, Reason};
+use muster_model::{JobId, NodeId, Reason};
 
 use crate::change::Changes;
 use crate::command::{Accepted, Apply, Body, Command, Decision, Reply};
 use crate::draft::Draft;
 use crate::policy::Policy;
+use crate::record::Node;
 use crate::state::State;
 
 /// What a command does to the state. Total and pure: it reads the state, refuses with a typed
@@ -55,6 +60,10 @@ fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
         Body::RegisterNode(register) => register_node::decide(draft, register),
         Body::NodeUnreachable(node) => Ok(unreachable_node::decide(draft, node)),
         Body::RemoveNode(remove) => remove_node::decide(draft, remove),
+        Body::CordonNode(cordon) => cordon_node::decide(draft, cordon),
+        Body::LabelNode(label) => label_node::decide(draft, label),
+        Body::TaintNode(taint) => taint_node::decide(draft, taint),
+        Body::EvictGang(evict) => evict_gang::decide(draft, evict),
         Body::AnnounceMember(announce) => announce_member::decide(draft, announce),
         Body::AddMember(add) => add_member::decide(draft, add),
         Body::RemoveMember(remove) => remove_member::decide(draft, remove),
@@ -68,6 +77,12 @@ fn apply(draft: &mut Draft<'_>, manifest: &Apply) -> Result<JobId, Reason> {
         Apply::Create(create) => create_job::decide(draft, create),
         Apply::Update(update) => update_job::decide(draft, update),
     }
+}
+
+/// The node that an operator names.
+fn named_node(draft: &Draft<'_>, name: &str) -> Result<(NodeId, Node), Reason> {
+    let found = draft.base.node_id(name).and_then(|id| Some((id, draft.node(id)?.clone())));
+    found.ok_or_else(|| Reason::NodeNotFound { node: name.to_owned() })
 }
 
 /// The answer to the retry of a request that was accepted before.
@@ -84,6 +99,8 @@ fn jobs_of(accepted: &Accepted) -> Option<Vec<JobId>> {
     match accepted {
         Accepted::Applied(jobs) => Some(jobs.clone()),
         Accepted::Deleted(job) => Some(vec![*job]),
+        // Nothing is to be remembered of it but that it was done.
+        Accepted::NodeChanged => Some(Vec::new()),
         Accepted::Bound(_) | Accepted::Registered(_) | Accepted::Member(_) | Accepted::Done => None,
     }
 }

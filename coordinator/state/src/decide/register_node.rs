@@ -25,11 +25,15 @@ pub(super) fn decide(draft: &mut Draft<'_>, register: &RegisterNode) -> Result<A
         Some(NodePhase::Ready { since }) => NodePhase::Ready { since },
         _ => NodePhase::Ready { since: now },
     };
+    let kept = old.cloned();
     let node = Node {
         name: register.name.clone(),
         address: register.address.clone(),
         capacity: register.capacity.clone(),
         labels: register.labels.clone(),
+        set_labels: kept.as_ref().map(|node| node.set_labels.clone()).unwrap_or_default(),
+        cordoned: kept.as_ref().and_then(|node| node.cordoned),
+        taints: kept.map(|node| node.taints).unwrap_or_default(),
         version: register.version.clone(),
         agent: register.agent.clone(),
         created: old.map_or(now, |node| node.created),

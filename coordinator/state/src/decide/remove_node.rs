@@ -24,5 +24,6 @@ pub(super) fn decide(draft: &mut Draft<'_>, remove: &RemoveNode) -> Result<Accep
             lifecycle::replica_moved(draft, replica, ReplicaPhase::Exited { exit, at });
         }
     }
+    lifecycle::taints_changed(draft, id);
     Ok(Accepted::Done)
 }

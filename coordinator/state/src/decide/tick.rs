@@ -40,6 +40,7 @@ fn fire(draft: &mut Draft<'_>, key: TimerKey) {
         TimerKind::Drain if matches!(phase, GangPhase::Draining { .. }) => {
             lifecycle::stop(draft, key.job, AfterStop::Release);
         }
+        TimerKind::Evict => lifecycle::evict_from_tainted(draft, key.job),
         TimerKind::Backoff | TimerKind::Drain => {}
     }
 }

@@ -1,8 +1,9 @@
 //! A phase that waits for a time has the timer that ends it, and the other way round.
 
-use muster_model::GangPhase;
+use muster_model::{GangPhase, JobId, NodeRules, Timestamp};
 
 use super::{Violation, violated};
+use crate::lifecycle::eviction_due;
 use crate::record::{TimerKey, TimerKind};
 use crate::state::State;
 
@@ -25,6 +26,10 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
         let (Some(job), Some(status)) = (state.job(*id), state.status(*id)) else {
             continue;
         };
+        if at(TimerKind::Evict) != eviction(state, *id) {
+            let (has, want) = (at(TimerKind::Evict), eviction(state, *id));
+            return violated(NAME, format!("job {id}: eviction timer {has:?}, not {want:?}"));
+        }
         let deadline = job.gang.run_policy.active_deadline.and_then(|span| {
             status.started.filter(|_| !status.phase.is_final()).map(|start| start.plus(span))
         });
@@ -45,4 +50,14 @@ pub(super) fn check(state: &State) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// When the job's gang must leave a tainted node.
+fn eviction(state: &State, id: JobId) -> Option<Timestamp> {
+    let (job, gang) = (state.job(id)?, state.gang(id)?);
+    let rules: Vec<NodeRules> = job.gang.roles.iter().map(|role| role.pod.node_rules()).collect();
+    let places = state
+        .replicas_of(id)
+        .filter_map(|(_, replica)| Some((&rules[replica.role.0], state.node(replica.node)?)));
+    eviction_due(gang, places)
 }

@@ -14,6 +14,7 @@ pub(crate) fn prepare_generation(draft: &mut Draft<'_>, job: JobId) {
     gang.opened = None;
     gang.rendezvous = None;
     gang.failure = None;
+    gang.stop_grace = None;
     gang.tally = spec
         .roles
         .iter()

@@ -1,6 +1,7 @@
 //! How a job, its gang and its replicas move through their phases. Each step is a function on the
 //! draft; [`settle`](settle::settle) is where a gang's next step is decided after anything about it changed.
 
+mod evict;
 mod finish;
 mod generation;
 mod judge;
@@ -11,6 +12,7 @@ mod stop;
 mod suspend;
 mod timers;
 
+pub(crate) use evict::{due as eviction_due, evict, evict_from_tainted, taints_changed};
 pub(crate) use finish::{deadline_passed, delete};
 pub(crate) use generation::{prepare_generation, restart_now};
 pub(crate) use replica::replica_moved;
@@ -36,6 +38,7 @@ pub(crate) fn set_gang_phase(draft: &mut Draft<'_>, job: JobId, phase: GangPhase
         gang.phase = phase;
         gang.since = draft.now;
         draft.set_gang(job, Some(gang));
+        evict::set_eviction(draft, job);
     }
 }
 

@@ -1,18 +1,23 @@
 //! A gang's placement: whether it can be used again, and giving it up.
 
-use muster_model::{GangPhase, JobId, JobPhase};
+use muster_model::{GangPhase, JobId, JobPhase, NodeRules, Obstacle};
 
 use super::{set_gang_phase, set_job_phase};
 use crate::draft::Draft;
-use crate::record::{NodePhase, Replica};
+use crate::record::Replica;
 
-/// Whether every node of the placement is there and reachable.
+/// Whether a gang may start again where it is: every node of the placement is there and reachable, and no operator keeps
+/// the gang off it. Labels may have changed since: like Kubernetes, only a new placement looks at them.
 pub(super) fn is_usable(draft: &Draft<'_>, job: JobId) -> bool {
-    draft.replica_ids(job).into_iter().all(|id| {
-        draft
-            .replica(id)
-            .and_then(|replica| draft.node(replica.node))
-            .is_some_and(|node| matches!(node.phase, NodePhase::Ready { .. }))
+    let spec = &draft.the_job(job).gang;
+    let rules: Vec<NodeRules> = spec.roles.iter().map(|role| role.pod.node_rules()).collect();
+    let mut places = draft.replica_ids(job).into_iter().filter_map(|id| draft.replica(id));
+    places.all(|replica| {
+        let node = draft.node(replica.node);
+        node.is_some_and(|node| match node.obstacle(&rules[replica.role.0]) {
+            None | Some(Obstacle::Label { .. } | Obstacle::Affinity) => true,
+            Some(Obstacle::Unreachable | Obstacle::Cordoned | Obstacle::Taint(_)) => false,
+        })
     })
 }
 

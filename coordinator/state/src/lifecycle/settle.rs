@@ -1,8 +1,8 @@
 //! What a gang does next, decided from its phase and its tally alone.
 
-use muster_model::{AfterStop, GangPhase, JobId, SuccessRule};
+use muster_model::{AfterStop, GangPhase, JobId, JobPhase, SuccessRule};
 
-use super::{finish, generation, judge, placement, set_gang_phase};
+use super::{finish, generation, judge, placement};
 use crate::draft::Draft;
 use crate::record::Gang;
 
@@ -12,10 +12,20 @@ pub(super) fn settle(draft: &mut Draft<'_>, job: JobId) {
     let Some(gang) = draft.gang(job) else { return };
     match gang.phase {
         GangPhase::Preparing if gang.all_ready() => generation::open(draft, job),
+        #[cfg(sim_bug = "open_early")]
+        GangPhase::Preparing if gang.tally.iter().any(|role| role.ready > 0) => {
+            generation::open(draft, job);
+        }
         GangPhase::Running if has_succeeded(draft, job) => finish::succeed(draft, job),
         // The deciding ranks had done their work before the order to stop reached them: another rank's failure
         // does not undo that.
         GangPhase::Stopping { next: AfterStop::Judge } if has_succeeded(draft, job) => {
+            finish::succeed(draft, job);
+        }
+        // Likewise, the gang was to leave its nodes.
+        GangPhase::Stopping { next: AfterStop::Requeue }
+            if has_succeeded(draft, job) && draft.the_status(job).phase == JobPhase::Restarting =>
+        {
             finish::succeed(draft, job);
         }
         GangPhase::Draining { .. } if gang.all_exited() => finish::release(draft, job),
@@ -28,10 +38,7 @@ fn stopped(draft: &mut Draft<'_>, job: JobId, next: AfterStop) {
     match next {
         AfterStop::Judge => judge::judge(draft, job),
         AfterStop::Release => finish::release(draft, job),
-        AfterStop::Requeue => {
-            placement::forget_replicas(draft, job);
-            set_gang_phase(draft, job, GangPhase::Waiting);
-        }
+        AfterStop::Requeue => placement::give_up(draft, job),
     }
 }
 

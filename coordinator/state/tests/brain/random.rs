@@ -1,13 +1,14 @@
-//! Random histories: any order of submissions, failures, losses, suspensions and deletions keeps all
+//! Random histories: any order of submissions, failures, losses, suspensions, deletions and work on nodes keeps all
 //! invariants, and once the trouble ends every job comes to its end.
 
 use muster_model::{
-    CleanPodPolicy, ExitStatus, JobPhase, Millis, NodeId, Rank, ReplicaId, RestartPolicy, RunPolicy,
+    CleanPodPolicy, ExitStatus, JobPhase, Millis, NodeId, Rank, ReplicaId, RestartPolicy,
+    RunPolicy, TaintEffect, Tolerated, Toleration,
 };
 use muster_state::State;
 use proptest::prelude::*;
 
-use crate::world::{Shape, World};
+use crate::world::{Shape, World, key};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -21,6 +22,10 @@ enum Step {
     RemoveNode { node: u8 },
     NewNode { cores: u64 },
     Advance { seconds: u64 },
+    Cordon { node: u8, cordon: bool },
+    Taint { node: u8, effect: TaintEffect, remove: bool },
+    Label { node: u8, value: Option<bool> },
+    Evict { name: u8, node: u8, grace: Option<u64> },
 }
 
 fn status() -> impl Strategy<Value = ExitStatus> {
@@ -65,8 +70,31 @@ fn shape() -> impl Strategy<Value = Shape> {
                 }
             },
         );
-    (0u32..2, 0u32..4, restart, run_policy).prop_map(|(masters, workers, restart, run_policy)| {
-        Shape { masters, workers: workers.max(1 - masters), restart, run_policy, cpu: 1000 }
+    let gang = (0u32..2, 0u32..4, restart, run_policy);
+    (gang, proptest::option::of(toleration())).prop_map(|(gang, toleration)| {
+        let (masters, workers, restart, run_policy) = gang;
+        Shape {
+            masters,
+            workers: workers.max(1 - masters),
+            restart,
+            run_policy,
+            tolerations: toleration.into_iter().collect(),
+            ..Shape::ddp(0)
+        }
+    })
+}
+
+fn effect() -> impl Strategy<Value = TaintEffect> {
+    proptest::sample::select(TaintEffect::ALL.to_vec())
+}
+
+fn toleration() -> impl Strategy<Value = Toleration> {
+    let lasts = proptest::option::of((0u64..100).prop_map(Millis::from_secs));
+    (proptest::option::of(effect()), lasts).prop_map(|(effect, lasts)| Toleration {
+        key: None,
+        value: Tolerated::Any,
+        effect,
+        lasts,
     })
 }
 
@@ -83,6 +111,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..4).prop_map(|node| Step::RemoveNode { node }),
         1 => (1u64..4).prop_map(|cores| Step::NewNode { cores }),
         2 => (0u64..70).prop_map(|seconds| Step::Advance { seconds }),
+        1 => (0u8..4, any::<bool>()).prop_map(|(node, cordon)| Step::Cordon { node, cordon }),
+        2 => (0u8..4, effect(), any::<bool>())
+            .prop_map(|(node, effect, remove)| Step::Taint { node, effect, remove }),
+        1 => (0u8..4, any::<Option<bool>>()).prop_map(|(node, value)| Step::Label { node, value }),
+        2 => (0u8..4, 0u8..4, proptest::option::of(0u64..60))
+            .prop_map(|(name, node, grace)| Step::Evict { name, node, grace }),
     ]
 }
 
@@ -127,6 +161,29 @@ fn take(world: &mut World, step: Step) {
             world.register(&name, cores);
         }
         Step::Advance { seconds } => world.advance(Millis::from_secs(seconds)),
+        Step::Cordon { node, cordon } => {
+            if let Some(node) = pick(world, node) {
+                let _ = world.cordon(node, cordon);
+            }
+        }
+        Step::Taint { node, effect, remove } => {
+            if let Some(node) = pick(world, node) {
+                let end = if remove { "-" } else { "" };
+                let _ = world.taint(node, &[&format!("odd:{}{end}", effect.as_str())]);
+            }
+        }
+        Step::Label { node, value } => {
+            if let Some(node) = pick(world, node) {
+                let change = value.map_or("zone-".to_owned(), |value| format!("zone={value}"));
+                let _ = world.label(node, &[&change]);
+            }
+        }
+        Step::Evict { name, node, grace } => {
+            let job = world.state.job_id(&key(&format!("job-{name}")));
+            if let (Some(job), Some(node)) = (job, pick(world, node)) {
+                let _ = world.evict(job, node, grace.map(Millis::from_secs));
+            }
+        }
     }
 }
 

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use muster_model::{
     ConditionType, ContainerSpec, Exit, ExitStatus, Fence, GangPhase, GangSpec, GenerationContext,
-    JobId, JobKey, JobKind, JobName, JobPhase, Millis, Namespace, NodeId, NodeName, Placement,
-    PodSpec, Reason, Rendezvous, ReplicaId, RequestId, Resources, RestartPolicy, RoleIndex,
-    RoleName, RoleSpec, RunPolicy, SchedulingPolicy, SuccessRule, Timestamp, Uid,
+    JobId, JobKey, JobKind, JobName, JobPhase, LabelChange, Millis, Namespace, NodeId, NodeName,
+    Placement, PodSpec, Reason, Rendezvous, ReplicaId, RequestId, Resources, RestartPolicy,
+    RoleIndex, RoleName, RoleSpec, RunPolicy, SchedulingPolicy, SuccessRule, Timestamp, Toleration,
+    Uid,
 };
 use muster_state::{
-    Accepted, Apply, BindGang, Body, Changes, Command, CreateJob, DeleteJob, Effect, Index,
-    NodeUnreachable, Order, Policy, RegisterNode, RemoveNode, ReplicaReport, Reply, ReportReplicas,
-    Reported, State, UpdateJob, decide, effects, invariants,
+    Accepted, Apply, BindGang, Body, Changes, Command, CordonNode, CreateJob, DeleteJob, Effect,
+    EvictGang, Index, LabelNode, NodeUnreachable, Order, Policy, RegisterNode, RemoveNode,
+    ReplicaReport, Reply, ReportReplicas, Reported, State, TaintNode, UpdateJob, decide, effects,
+    invariants,
 };
 
 /// What an agent knows of one replica.
@@ -49,6 +51,8 @@ pub(crate) struct Shape {
     pub(crate) restart: RestartPolicy,
     pub(crate) run_policy: RunPolicy,
     pub(crate) cpu: u64,
+    pub(crate) selector: BTreeMap<String, String>,
+    pub(crate) tolerations: Vec<Toleration>,
 }
 
 impl Shape {
@@ -59,6 +63,8 @@ impl Shape {
             restart: RestartPolicy::OnFailure,
             run_policy: RunPolicy::default(),
             cpu: 1000,
+            selector: BTreeMap::new(),
+            tolerations: Vec::new(),
         }
     }
 
@@ -74,6 +80,8 @@ impl Shape {
                     ..ContainerSpec::default()
                 }],
                 termination_grace: Millis::from_secs(30),
+                node_selector: self.selector.clone(),
+                tolerations: self.tolerations.clone(),
                 ..PodSpec::default()
             },
             env: Vec::new(),
@@ -210,20 +218,15 @@ impl World {
     pub(crate) fn plan(&mut self) {
         let view = self.state.view();
         for gang in &view.waiting {
-            let mut free: BTreeMap<NodeId, Resources> = self
-                .state
-                .view()
-                .nodes
-                .into_iter()
-                .filter(|node| node.usable)
-                .map(|node| (node.id, node.free))
-                .collect();
+            let nodes = self.state.view().nodes.into_iter().filter(|node| node.closed().is_none());
+            let mut free: Vec<_> = nodes.map(|node| (node.free.clone(), node)).collect();
             let mut nodes = Vec::new();
             for role in &gang.roles {
                 for _ in 0..role.replicas {
-                    let fit = free
-                        .iter_mut()
-                        .find_map(|(id, free)| free.checked_sub(&role.request).then_some(*id));
+                    let fit = free.iter_mut().find_map(|(free, node)| {
+                        let allowed = role.rules.obstacle(node.facts()).is_none();
+                        (allowed && free.checked_sub(&role.request)).then_some(node.id)
+                    });
                     nodes.extend(fit);
                 }
             }
@@ -391,6 +394,44 @@ impl World {
         if self.command(Body::RemoveNode(RemoveNode { name })).into_result().is_ok() {
             self.agents.remove(&node);
         }
+    }
+
+    fn name_of(&self, node: NodeId) -> String {
+        self.state.node(node).map(|node| node.name.to_string()).unwrap_or_default()
+    }
+
+    pub(crate) fn cordon(&mut self, node: NodeId, cordon: bool) -> Result<Accepted, Reason> {
+        let name = self.name_of(node);
+        self.command(Body::CordonNode(CordonNode { name, cordon })).into_result()
+    }
+
+    /// Changes taints as they are written on the command line.
+    pub(crate) fn taint(&mut self, node: NodeId, changes: &[&str]) -> Result<Accepted, Reason> {
+        let name = self.name_of(node);
+        let changes = changes.iter().map(|text| text.parse().expect("a change of a taint"));
+        let change = TaintNode { name, changes: changes.collect(), overwrite: false };
+        self.command(Body::TaintNode(change)).into_result()
+    }
+
+    /// Changes labels as they are written on the command line.
+    pub(crate) fn label(&mut self, node: NodeId, changes: &[&str]) -> Result<Accepted, Reason> {
+        let name = self.name_of(node);
+        let changes = changes.iter().map(|text| {
+            let change: LabelChange = text.parse().expect("a change of a label");
+            (change.key, change.value)
+        });
+        let change = LabelNode { name, labels: changes.collect(), overwrite: false };
+        self.command(Body::LabelNode(change)).into_result()
+    }
+
+    pub(crate) fn evict(
+        &mut self,
+        job: JobId,
+        node: NodeId,
+        grace: Option<Millis>,
+    ) -> Result<Accepted, Reason> {
+        let node = self.name_of(node);
+        self.command(Body::EvictGang(EvictGang { job, node, grace, force: false })).into_result()
     }
 
     pub(crate) fn phase(&self, job: JobId) -> Option<JobPhase> {

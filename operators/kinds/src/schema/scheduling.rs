@@ -1,7 +1,7 @@
-//! Affinity, tolerations and spreading: known, checked, and not acted on.
+//! Affinity, tolerations and spreading. What a node must have is acted on; the rest is known and checked.
 
 use super::Type::{self, Int32, Int64, List, Map, Object as Obj, Text};
-use super::{Object, used};
+use super::{Object, ignored, used};
 
 pub(super) static TOLERATION: Object = Object {
     name: "Toleration",
@@ -32,8 +32,8 @@ pub(super) static AFFINITY: Object = Object {
     name: "Affinity",
     fields: &[
         used("nodeAffinity", Obj(&NODE_AFFINITY)),
-        used("podAffinity", Obj(&POD_AFFINITY)),
-        used("podAntiAffinity", Obj(&POD_AFFINITY)),
+        ignored("podAffinity", Obj(&POD_AFFINITY)),
+        ignored("podAntiAffinity", Obj(&POD_AFFINITY)),
     ],
 };
 
@@ -54,7 +54,7 @@ static EXPRESSION: Object = Object {
 
 static NODE_AFFINITY: Object = Object {
     name: "NodeAffinity",
-    fields: &[used(REQUIRED, Obj(&NODE_SELECTOR)), used(PREFERRED, List(&Obj(&PREFERRED_NODE)))],
+    fields: &[used(REQUIRED, Obj(&NODE_SELECTOR)), ignored(PREFERRED, List(&Obj(&PREFERRED_NODE)))],
 };
 
 static NODE_SELECTOR: Object =

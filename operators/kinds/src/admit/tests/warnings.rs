@@ -46,13 +46,16 @@ fn unknown_fields_are_kept_and_named() {
 
 #[test]
 fn what_is_not_acted_on_is_named_once() {
-    let toleration = json!([{"key": "gpu", "operator": "Exists"}]);
+    let pods = json!({"requiredDuringSchedulingIgnoredDuringExecution": []});
     let ignored = with(
         job(),
         &[
-            ("M.tolerations", toleration.clone()),
-            ("W.tolerations", toleration),
-            ("W.affinity", json!({"nodeAffinity": {}})),
+            ("M.affinity.podAffinity", pods.clone()),
+            ("W.affinity.podAffinity", pods),
+            (
+                "W.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution",
+                json!([{"weight": 1}]),
+            ),
             ("W.nodeName", json!("a")),
             ("W.imagePullSecrets", json!([{"name": "a"}])),
             ("W.securityContext", json!({"runAsUser": 1000})),
@@ -81,12 +84,12 @@ fn what_is_not_acted_on_is_named_once() {
     );
     insta::assert_snapshot!(warnings(&ignored).join("\n"), @"
     metadata.finalizers: accepted, but not acted on; a deletion does not wait for them
-    spec.pytorchReplicaSpecs.Master.template.spec.tolerations (and in 1 more place): accepted, but not acted on
+    spec.pytorchReplicaSpecs.Master.template.spec.affinity.podAffinity (and in 1 more place): accepted, but not acted on
     spec.pytorchReplicaSpecs.Worker.template.spec.containers[0].securityContext: accepted, but not acted on
     spec.pytorchReplicaSpecs.Worker.template.spec.containers[0].livenessProbe: accepted, but not acted on
     spec.pytorchReplicaSpecs.Worker.template.spec.containers[0].lifecycle: accepted, but not acted on
     spec.pytorchReplicaSpecs.Worker.template.spec.containers[0].ports[0].hostPort: accepted, but not acted on
-    spec.pytorchReplicaSpecs.Worker.template.spec.affinity: accepted, but not acted on
+    spec.pytorchReplicaSpecs.Worker.template.spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution: accepted, but not acted on
     spec.pytorchReplicaSpecs.Worker.template.spec.nodeName: accepted, but not acted on; use nodeSelector
     spec.pytorchReplicaSpecs.Worker.template.spec.imagePullSecrets: accepted, but not acted on; log in to the registry on the nodes
     spec.pytorchReplicaSpecs.Worker.template.spec.securityContext: accepted, but not acted on
