@@ -9,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::exit::Failure;
 use crate::target::Target;
 
+mod nodes;
+
+pub(crate) use nodes::{Changes, Drain, Nodes, NodesCommand, SomeNodes};
+
 /// Runs distributed training: hand it the manifest you already have.
 #[derive(Debug, Parser)]
 #[command(name = "muster", version, propagate_version = true, max_term_width = 100)]
@@ -70,7 +74,7 @@ pub(crate) enum Command {
     Wait(Wait),
     /// Say why a job waits, or what an error code means.
     Explain(Explain),
-    /// Show nodes, or remove one that will not come back.
+    /// Show nodes, keep gangs off them, drain, label, taint or remove them.
     Nodes(Nodes),
     /// Show the members of the coordinator, take one out, or let another lead.
     Members(Members),
@@ -386,26 +390,6 @@ pub(crate) struct Explain {
     pub(crate) what: String,
     #[command(flatten)]
     pub(crate) output: Output,
-}
-
-/// `muster nodes`
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Nodes {
-    #[command(subcommand)]
-    pub(crate) command: Option<NodesCommand>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-/// What to do with nodes.
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodesCommand {
-    /// Forget an unreachable node that will not come back. You promise that nothing runs on it any more.
-    Remove {
-        /// Its name.
-        name: String,
-    },
 }
 
 /// `muster env`

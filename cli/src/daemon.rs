@@ -24,6 +24,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How long a daemon may take to start or to stop, and how often it is looked at.
 const TURN_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_TWICE: Duration = Duration::from_millis(200);
 /// How large the log of a daemon may be when it is started; beyond it is put aside.
 const LOG_BYTES: u64 = 10 << 20;
 /// What a daemon in the background says on its standard output, a pipe, once it is ready.
@@ -138,7 +139,12 @@ pub(crate) fn turn(data: &Path) -> Result<Turn, Failure> {
             return Ok(Turn::Ours(lock));
         }
         if let Some(endpoint) = Endpoint::of_answering(data) {
-            return Ok(Turn::Another(endpoint));
+            // It may have been told to stop just now and not know it yet.
+            park_timeout(LOOK_TWICE);
+            if Endpoint::of_answering(data).as_ref() == Some(&endpoint) {
+                return Ok(Turn::Another(endpoint));
+            }
+            continue;
         }
         if begin.elapsed() > TURN_WITHIN {
             let pid = Endpoint::of_running(data).map(|endpoint| format!(" (pid {})", endpoint.pid));

@@ -133,6 +133,24 @@ fn suspend_frees_everything_and_resume_goes_on() {
 }
 
 #[test]
+fn only_what_is_suspended_is_resumed() {
+    let place = Place::up();
+    submit(&place, Job::shell("short", 0, "true"));
+    place.wait_for_phase("short", "Succeeded");
+    for command in ["resume", "suspend"] {
+        let refused = place.muster(&[command, "short"]);
+        assert!(refused.code == 3 && refused.stderr.contains("M1008"), "{refused:#?}");
+    }
+    submit(&place, Job::shell("long", 0, "exec sleep 1000"));
+    place.wait_for_phase("long", "Running");
+    let generation = || place.object("long")["metadata"]["generation"].clone();
+    let before = generation();
+    assert_eq!(place.muster(&["resume", "long"]).ok().stdout, "long is not suspended\n");
+    assert_eq!(generation(), before);
+    place.muster(&["delete", "long"]).ok();
+}
+
+#[test]
 fn whatever_a_script_forked_ends_with_its_rank() {
     let place = Place::up();
     let script = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &) ; nohup sleep 1000 >/dev/null & sleep 0.2; exit 0";
@@ -298,6 +316,11 @@ fn whoever_starts_beside_a_dying_daemon_gets_a_living_one() {
         let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, signal).expect("it runs");
+        // From then on it is about to go, and still has the directory.
+        let published = place.data().join("endpoint.json");
+        until("the signal has reached it", || {
+            (signal == Signal::KILL || !published.exists()).then_some(())
+        });
         embedded(&place, &up).ok();
     }
     embedded(&place, &["status"]).ok();

@@ -220,7 +220,8 @@ impl Follower {
             "\n{name} is being suspended; `muster resume {name}` lets it go on, `muster delete {name}` \
              removes it. Ctrl-C again leaves without waiting."
         ));
-        suspend::set(client, (&self.job.namespace, &target), true).await.map_err(Broken::Failure)
+        let set = suspend::set(client, (&self.job.namespace, &target), true).await;
+        set.map(|_| ()).map_err(Broken::Failure)
     }
 
     fn ended(&self, logs_over: bool) -> Option<Ended> {

@@ -126,7 +126,11 @@ async fn make_room(client: &Client, job: &api::Ref) -> Result<bool, Failure> {
             summary.phase.to_lowercase()
         ));
         let target = Target { kind: job.kind.clone(), name: job.name.clone() };
-        delete::delete(client, &job.namespace, &target).await?;
+        match delete::delete(client, &job.namespace, &target).await {
+            // Somebody else has made room.
+            Err(error) if error.is_not_found() => return Ok(true),
+            other => drop(other?),
+        }
     }
     delete::wait_until_gone(client, job).await?;
     Ok(true)

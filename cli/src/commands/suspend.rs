@@ -19,21 +19,27 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let target = args.target()?;
     let client = connect(global)?;
-    set(&client, (&global.namespace, &target), suspend).await?;
-    let word = if suspend { "suspended" } else { "resumed" };
-    line(format!("{} {word}", target.name));
+    let changed = set(&client, (&global.namespace, &target), suspend).await?;
+    let said = match (suspend, changed) {
+        (true, true) => "suspended",
+        (false, true) => "resumed",
+        (true, false) => "is suspended already",
+        (false, false) => "is not suspended",
+    };
+    line(format!("{} {said}", target.name));
     Ok(ExitCode::SUCCESS)
 }
 
 /// How often a change that was overtaken is made again.
 const ATTEMPTS: usize = 5;
 
-/// Sets `spec.runPolicy.suspend` of a job that exists: of this very one, and nothing else of it.
+/// Sets `spec.runPolicy.suspend` of a job that exists: of this very one, and nothing else of it. Answers whether that
+/// has changed anything.
 pub(super) async fn set(
     client: &Client,
     (namespace, target): (&str, &Target),
     suspend: bool,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let request = api::GetRequest {
         kind: target.kind.clone(),
         namespace: namespace.to_owned(),
@@ -55,12 +61,25 @@ async fn once(
     client: &Client,
     (namespace, target): (&str, &Target),
     (request, suspend): (&api::GetRequest, bool),
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let object = client.get(request.clone()).await?;
     let mut job: Value = serde_json::from_slice(&object.json).map_err(|error| {
         Failure::refused("M5004", format!("the coordinator sent no JSON: {error}"))
     })?;
-    job["spec"]["runPolicy"]["suspend"] = suspend.into();
+    let phase = object.summary.unwrap_or_default().phase;
+    if matches!(&*phase, "Succeeded" | "Failed") {
+        let message = format!(
+            "{} has ended ({}); delete it and create it anew to run it again",
+            target.name,
+            phase.to_lowercase()
+        );
+        return Err(Failure::refused("M1008", message));
+    }
+    let old = &mut job["spec"]["runPolicy"]["suspend"];
+    if old.as_bool().unwrap_or(false) == suspend {
+        return Ok(false);
+    }
+    *old = suspend.into();
     let manifest = Manifest {
         name: target.name.clone(),
         bytes: job.to_string().into_bytes(),
@@ -68,5 +87,5 @@ async fn once(
     };
     let reply =
         submit(client, (&manifest, namespace), How { update_only: true, ..How::default() }).await?;
-    if reply.refused.is_empty() { Ok(()) } else { Err(refused(&manifest, &reply.refused)) }
+    if reply.refused.is_empty() { Ok(true) } else { Err(refused(&manifest, &reply.refused)) }
 }

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) fn run(global: &Global, args: &Up) -> Result<ExitCode, Failure> {
     let data = data_dir(global)?;
     if args.detach {
-        return detach(global, &data, args);
+        return detach(global, &data);
     }
     if args.background {
         daemon::leave_session();
@@ -90,10 +90,7 @@ fn already_running(endpoint: &Endpoint, args: &Up) -> Result<ExitCode, Failure> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn detach(global: &Global, data: &std::path::Path, args: &Up) -> Result<ExitCode, Failure> {
-    if let Some(endpoint) = Endpoint::of_answering(data) {
-        return already_running(&endpoint, args);
-    }
+fn detach(global: &Global, data: &std::path::Path) -> Result<ExitCode, Failure> {
     // The same command line without the flag that asked for it.
     let own = std::env::args().skip(1);
     let arguments: Vec<String> = own

@@ -40,10 +40,8 @@ pub(crate) fn table_of(items: &[api::Object], (format, namespaces): (Format, boo
             rows: items.iter().map(|item| pod_row(&parsed(item))).collect(),
         },
         "Node" => Rows {
-            header: vec![
-                "NAME", "STATUS", "REPLICAS", "CPU", "MEMORY", "GPU", "ADDRESS", "VERSION", "AGE",
-            ],
-            rows: items.iter().map(|item| node_row(&parsed(item))).collect(),
+            header: node_header(format),
+            rows: items.iter().map(|item| node_row(&parsed(item), format)).collect(),
         },
         "Event" => Rows {
             header: vec!["LAST SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"],
@@ -113,34 +111,81 @@ fn pod_row(pod: &Value) -> Vec<String> {
     ]
 }
 
-fn node_row(node: &Value) -> Vec<String> {
-    let ready = &node["status"]["conditions"][0]["status"];
-    let capacity = &node["status"]["capacity"];
-    let reserved = &node["status"]["reserved"];
+fn node_header(format: Format) -> Vec<&'static str> {
+    let mut header = vec![
+        "NAME",
+        "STATUS",
+        "AGE",
+        "VERSION",
+        "REPLICAS",
+        "FREE CPU",
+        "FREE MEMORY",
+        "FREE GPU",
+        "ADDRESS",
+    ];
+    if format == Format::Wide {
+        header.extend(["TAINTS", "LABELS"]);
+    }
+    header
+}
+
+fn node_row(node: &Value, format: Format) -> Vec<String> {
+    let ready = node["status"]["conditions"][0]["status"] == "True";
+    let mut status = if ready { "Ready" } else { "Unreachable" }.to_owned();
+    if node["spec"]["unschedulable"] == true {
+        status.push_str(",SchedulingDisabled");
+    }
+    let (capacity, free) = (&node["status"]["capacity"], &node["status"]["free"]);
     let share = |name: &str| match &capacity[name] {
         Value::Null => "-".to_owned(),
         all if name == "memory" => {
             let bytes =
                 |value: &Value| value.as_str().and_then(|t| t.parse::<u64>().ok()).unwrap_or(0);
             let gib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 30));
-            format!("{}/{}Gi", gib(bytes(&reserved[name])), gib(bytes(all)))
+            format!("{}/{}Gi", gib(bytes(&free[name])), gib(bytes(all)))
         }
         all => {
-            let used = if reserved[name].is_null() { "0".into() } else { text(&reserved[name]) };
-            format!("{used}/{}", text(all))
+            let left = if free[name].is_null() { "0".into() } else { text(&free[name]) };
+            format!("{left}/{}", text(all))
         }
     };
-    vec![
+    let mut row = vec![
         text(&node["metadata"]["name"]),
-        if ready == "True" { "Ready" } else { "Unreachable" }.to_owned(),
+        status,
+        age(milliseconds(&node["metadata"]["creationTimestamp"])),
+        text(&node["status"]["nodeInfo"]["kubeletVersion"]),
         text(&node["status"]["replicas"]),
         share("cpu"),
         share("memory"),
         share("nvidia.com/gpu"),
         text(&node["status"]["addresses"][0]["address"]),
-        text(&node["status"]["nodeInfo"]["kubeletVersion"]),
-        age(milliseconds(&node["metadata"]["creationTimestamp"])),
-    ]
+    ];
+    if format == Format::Wide {
+        row.push(joined(taints(node)));
+        row.push(joined(labels(node)));
+    }
+    row
+}
+
+fn joined(parts: Vec<String>) -> String {
+    if parts.is_empty() { "-".into() } else { parts.join(",") }
+}
+
+fn taints(node: &Value) -> Vec<String> {
+    let taints = node["spec"]["taints"].as_array().into_iter().flatten();
+    let part = |taint: &Value, name: &str| taint[name].as_str().unwrap_or_default().to_owned();
+    let shown = taints.map(|taint| {
+        let (key, value, effect) =
+            (part(taint, "key"), part(taint, "value"), part(taint, "effect"));
+        let equals = if value.is_empty() { "" } else { "=" };
+        format!("{key}{equals}{value}:{effect}")
+    });
+    shown.collect()
+}
+
+fn labels(node: &Value) -> Vec<String> {
+    let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
+    labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect()
 }
 
 fn event_row(event: &Value) -> Vec<String> {
