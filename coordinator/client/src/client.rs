@@ -166,6 +166,59 @@ impl Client {
         call!(self, muster, remove_node, request).map(|_| ())
     }
 
+    /// Keeps new gangs off a node, or lets them on it again.
+    ///
+    /// # Errors
+    /// When the call fails or there is no such node.
+    pub async fn cordon_node(&self, name: &str, cordon: bool) -> Result<api::NodeReply, Error> {
+        let (name, request_id) = (name.to_owned(), new_request_id());
+        call!(self, muster, cordon_node, api::CordonNodeRequest { name, cordon, request_id })
+    }
+
+    /// Changes labels of a node. A request without an id gets one.
+    ///
+    /// # Errors
+    /// When the call fails, there is no such node, or a label has another value already.
+    pub async fn label_node(
+        &self,
+        mut request: api::LabelNodeRequest,
+    ) -> Result<api::NodeReply, Error> {
+        if request.request_id.is_empty() {
+            request.request_id = new_request_id();
+        }
+        call!(self, muster, label_node, request)
+    }
+
+    /// Changes taints of a node. A request without an id gets one.
+    ///
+    /// # Errors
+    /// When the call fails, there is no such node or taint, or a taint has another value already.
+    pub async fn taint_node(
+        &self,
+        mut request: api::TaintNodeRequest,
+    ) -> Result<api::NodeReply, Error> {
+        if request.request_id.is_empty() {
+            request.request_id = new_request_id();
+        }
+        call!(self, muster, taint_node, request)
+    }
+
+    /// The gangs that have live ranks on a node.
+    ///
+    /// # Errors
+    /// When the call fails or there is no such node.
+    pub async fn gangs_on(&self, node: &str) -> Result<api::ListGangsReply, Error> {
+        call!(self, muster, list_gangs, api::ListGangsRequest { node: node.to_owned() })
+    }
+
+    /// Makes a gang leave a cordoned node. Its ranks are being stopped when this returns.
+    ///
+    /// # Errors
+    /// When the call fails, the node is not cordoned, or the job is never to be restarted.
+    pub async fn evict_gang(&self, request: api::EvictGangRequest) -> Result<(), Error> {
+        call!(self, muster, evict_gang, request).map(|_| ())
+    }
+
     /// How the coordinator is.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::status::{status_of, with_code};
-use super::{apply, logs, watch};
+use super::{apply, logs, nodes, watch};
 use crate::brain::{Brain, BrainError};
 use crate::hub::Hub;
 use crate::logs::LogRelay;
@@ -328,6 +328,41 @@ impl wire::muster_server::Muster for Api {
             Ok(_) => Ok(Response::new(wire::RemoveNodeReply {})),
             Err(error) => Err(status_of(&error)),
         }
+    }
+
+    async fn cordon_node(
+        &self,
+        request: Request<wire::CordonNodeRequest>,
+    ) -> Result<Response<wire::NodeReply>, Status> {
+        nodes::cordon(&self.context, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn label_node(
+        &self,
+        request: Request<wire::LabelNodeRequest>,
+    ) -> Result<Response<wire::NodeReply>, Status> {
+        nodes::label(&self.context, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn taint_node(
+        &self,
+        request: Request<wire::TaintNodeRequest>,
+    ) -> Result<Response<wire::NodeReply>, Status> {
+        nodes::taint(&self.context, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_gangs(
+        &self,
+        request: Request<wire::ListGangsRequest>,
+    ) -> Result<Response<wire::ListGangsReply>, Status> {
+        nodes::gangs(&self.context, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn evict_gang(
+        &self,
+        request: Request<wire::EvictGangRequest>,
+    ) -> Result<Response<wire::EvictGangReply>, Status> {
+        nodes::evict(&self.context, request.into_inner()).await.map(Response::new)
     }
 
     async fn status(

@@ -5,6 +5,7 @@ mod apply;
 mod auth;
 mod logs;
 mod members;
+mod nodes;
 mod status;
 mod watch;
 

@@ -1,7 +1,7 @@
 //! A node's object.
 
 use muster_kinds::rfc3339;
-use muster_model::{NodeId, Resources};
+use muster_model::{NodeId, Resources, TaintEffect};
 use muster_proto::v1 as wire;
 use muster_state::{Node, NodePhase, State};
 use serde_json::{Value, json};
@@ -30,14 +30,16 @@ pub(crate) fn node_object(state: &State, id: NodeId) -> Option<Value> {
         "metadata": {
             "name": node.name,
             "uid": format!("node-{id}"),
-            "labels": node.labels,
+            "labels": node.all_labels(),
             "creationTimestamp": rfc3339(node.created),
         },
+        "spec": spec(node),
         "status": {
             "addresses": [{"type": "InternalIP", "address": node.address}],
             "capacity": quantities(&node.capacity),
             "allocatable": quantities(&node.capacity),
             "reserved": quantities(&reserved),
+            "free": quantities(&node.capacity.saturating_sub(&reserved)),
             "replicas": state.replicas_on(id)
                 .filter(|replica| state.replica(*replica).is_some_and(|replica| replica.holds))
                 .count(),
@@ -50,6 +52,28 @@ pub(crate) fn node_object(state: &State, id: NodeId) -> Option<Value> {
             "nodeInfo": {"kubeletVersion": format!("muster-{}", node.version)},
         },
     }))
+}
+
+fn spec(node: &Node) -> Value {
+    let mut spec = serde_json::Map::new();
+    if node.cordoned.is_some() {
+        spec.insert("unschedulable".into(), true.into());
+    }
+    if !node.taints.is_empty() {
+        let taints = node.taints.iter().map(|mark| {
+            let taint = &mark.taint;
+            let mut shown = json!({"key": taint.key, "effect": taint.effect.as_str()});
+            if !taint.value.is_empty() {
+                shown["value"] = taint.value.clone().into();
+            }
+            if taint.effect == TaintEffect::NoExecute {
+                shown["timeAdded"] = rfc3339(mark.added).into();
+            }
+            shown
+        });
+        spec.insert("taints".into(), taints.collect());
+    }
+    spec.into()
 }
 
 fn quantities(resources: &Resources) -> Value {

@@ -45,7 +45,8 @@ pub(crate) fn job_summary(
     })
 }
 
-fn gang_phase(phase: GangPhase) -> &'static str {
+/// The word for a gang's phase.
+pub(crate) fn gang_phase(phase: GangPhase) -> &'static str {
     match phase {
         GangPhase::Waiting => "Waiting",
         GangPhase::Preparing => "Preparing",

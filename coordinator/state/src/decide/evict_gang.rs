@@ -3,7 +3,7 @@
 //! The node must be cordoned, or the gang might come straight back. A gang without a live rank there is left alone, so that
 //! a repeated order does not hit the gang in its next place.
 
-use muster_model::{Reason, RestartPolicy};
+use muster_model::{GangPhase, Reason, RestartPolicy};
 
 use super::named_node;
 use crate::command::{Accepted, EvictGang};
@@ -22,7 +22,11 @@ pub(super) fn decide(draft: &mut Draft<'_>, evict: &EvictGang) -> Result<Accepte
     }
     let job = draft.the_job(evict.job);
     let never = job.gang.roles.iter().any(|role| role.restart == RestartPolicy::Never);
-    if never && !evict.force {
+    let would_restart = !matches!(
+        draft.the_gang(evict.job).phase,
+        GangPhase::Draining { .. } | GangPhase::Stopping { .. }
+    );
+    if never && would_restart && !evict.force {
         return Err(Reason::NotToRestart { job: job.key.clone() });
     }
     let why = format!("node {} is drained", node.name);
