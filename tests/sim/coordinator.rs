@@ -73,6 +73,7 @@ impl Coordinator {
             disk: Disk::new(boot, state, dice),
             now: SimTime::default(),
             waited: Span::default(),
+            asked_for_room: 0,
             said: Vec::new(),
             arrived: std::collections::BTreeMap::new(),
             snapshot_every: plan.snapshot_every,
@@ -122,8 +123,8 @@ impl Coordinator {
     }
 
     /// The process or its power goes.
-    pub(crate) fn crash(&mut self, now: SimTime) {
-        self.machine.disk.crash(now);
+    pub(crate) fn crash(&mut self, now: SimTime, heard: u64) {
+        self.machine.disk.crash(now, heard);
         self.machine.arrived.clear();
         self.core = None;
         self.life += 1;
@@ -152,6 +153,7 @@ impl Coordinator {
         machine.disk.settle(now);
         machine.now = now;
         machine.waited = Span::default();
+        machine.asked_for_room = 0;
         loop {
             for input in inbox.drain(..many.min(inbox.len())) {
                 take((*id, clock), core, machine, input)?;

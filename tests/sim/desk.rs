@@ -189,10 +189,13 @@ impl Desk {
                 self.plan_at = Some(now + PLAN_AGAIN);
                 Vec::new()
             }
-            (Reply::Unreachable(node), Err(refused)) if self.leads => {
-                if !matches!(refused, Refused::NotLeader { .. }) {
-                    self.leases.insert(node, now + self.lease);
-                }
+            (Reply::Unreachable(node), Err(_)) if self.leads => {
+                self.leases.insert(node, now + self.lease);
+                Vec::new()
+            }
+            // It was lost with a leadership that is there again.
+            (Reply::Bind, Err(Refused::NotLeader { .. })) if self.leads => {
+                self.plan_at = Some(now + PLAN_AGAIN);
                 Vec::new()
             }
             _ => Vec::new(),
@@ -203,13 +206,16 @@ impl Desk {
         let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
         session.node = Some(node);
         session.writing = true;
-        self.current.insert(node, id);
-        self.leases.remove(&node);
-        self.plan_at.get_or_insert(now);
         let mut deeds = vec![
             Deed::Tell(id, session.agent, ToAgent::Welcome),
             Deed::Do(Input::Look(Look::AllOrders(id, node))),
         ];
+        let replaced = self.current.insert(node, id).filter(|old| *old != id);
+        self.leases.remove(&node);
+        self.plan_at.get_or_insert(now);
+        // It hears of no change any more. Should it be the one that the agent lives by, because this one was held up
+        // on its way, then the agent must know.
+        deeds.extend(replaced.into_iter().flat_map(|old| self.end(old, now)));
         deeds.extend(self.pass_on(id));
         deeds
     }
@@ -273,8 +279,10 @@ impl Desk {
             Look::AllOrders(id, _) | Look::Orders(id, ..) => self.end(*id, now),
             Look::Plan => {
                 self.planning = false;
+                self.plan_at = self.leads.then_some(now + PLAN_AGAIN);
                 Vec::new()
             }
+            Look::Nodes if self.leads => vec![Deed::Do(Input::Look(Look::Nodes))],
             Look::Nodes | Look::Client(..) => Vec::new(),
         }
     }

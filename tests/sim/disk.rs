@@ -1,9 +1,9 @@
 //! A member's disk: what a crash leaves behind.
 //!
 //! A write is durable from a certain time on, which lies in the future when it is made; the member hangs until then. A
-//! crash before that takes the write or leaves it, and takes a write without a sync or leaves it. Each write is one
-//! checksummed batch, so that a torn one is cut off whole. The applied records are a cache: they survive, or are made
-//! anew from snapshot and log.
+//! crash before that takes the write or leaves it. A write without a sync is durable when a later one is. Each write is
+//! one checksummed batch, so that a torn one is cut off whole. The applied records are a cache: they survive, or are
+//! made anew from snapshot and log.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -25,8 +25,6 @@ struct Snapshot {
 #[derive(Debug, Clone)]
 struct Image {
     hard_state: HardState,
-    /// A hard state that was written without a sync.
-    lazy: Option<HardState>,
     base: Position,
     entries: VecDeque<Entry>,
     snapshot: Snapshot,
@@ -47,8 +45,8 @@ pub(crate) struct Disk {
     seen: Image,
     /// What a crash leaves.
     durable: Image,
-    /// What is not durable yet, with the time from which it is.
-    pending: VecDeque<(SimTime, Deed)>,
+    /// What is not durable yet, with the time from which it is: none without a sync.
+    pending: VecDeque<(Option<SimTime>, Deed)>,
     records: State,
     dice: Dice,
     /// Until when it is slow, and full.
@@ -62,7 +60,6 @@ impl Image {
     fn of(boot: Boot, state: Rc<State>) -> Self {
         Self {
             hard_state: boot.hard_state,
-            lazy: None,
             base: boot.base,
             entries: boot.entries.into(),
             snapshot: Snapshot { meta: boot.snapshot, state },
@@ -95,11 +92,7 @@ impl Image {
             self.entries.truncate(keep);
             self.entries.extend(write.entries.iter().cloned());
         }
-        match write.hard_state {
-            Some(state) if write.sync => (self.hard_state, self.lazy) = (state, None),
-            Some(state) => self.lazy = Some(state),
-            None => {}
-        }
+        self.hard_state = write.hard_state.unwrap_or(self.hard_state);
     }
 
     fn position_of(&self, index: u64) -> Option<Position> {
@@ -131,31 +124,38 @@ impl Disk {
         if self.slow_until > now { slow } else { quick }
     }
 
-    pub(crate) fn write(&mut self, write: &Write, durable_at: SimTime) {
+    /// `durable_at`: none for a write without a sync.
+    pub(crate) fn write(&mut self, write: &Write, durable_at: Option<SimTime>) {
         self.take(Deed::Write(write.clone()), durable_at);
     }
 
     /// A snapshot that came from the leader replaces log and records.
     pub(crate) fn install(&mut self, (meta, state): Load, write: &Write, durable_at: SimTime) {
         self.records = (*state).clone();
-        self.take(Deed::Install(write.clone(), Snapshot { meta, state }), durable_at);
+        self.take(Deed::Install(write.clone(), Snapshot { meta, state }), Some(durable_at));
     }
 
     /// Keeps a snapshot of its own; answers up to where the log is forgotten.
     pub(crate) fn save(&mut self, (meta, state): Load, tail: u64, durable_at: SimTime) -> Index {
         let forget = Index(meta.at.index.0.saturating_sub(tail).max(self.seen.base.index.0));
-        self.take(Deed::Snapshot(Snapshot { meta, state }, forget), durable_at);
+        self.take(Deed::Snapshot(Snapshot { meta, state }, forget), Some(durable_at));
         forget
     }
 
-    fn take(&mut self, deed: Deed, durable_at: SimTime) {
+    fn take(&mut self, deed: Deed, durable_at: Option<SimTime>) {
         self.seen.take(&deed);
+        if durable_at.is_some() {
+            // It is one file: a sync brings what was written before to the disk, too.
+            for (at, _) in self.pending.iter_mut().rev().take_while(|(at, _)| at.is_none()) {
+                *at = durable_at;
+            }
+        }
         self.pending.push_back((durable_at, deed));
     }
 
     /// What was written for good by now needs no place in the queue.
     pub(crate) fn settle(&mut self, now: SimTime) {
-        while self.pending.front().is_some_and(|(at, _)| *at <= now) {
+        while self.pending.front().is_some_and(|(at, _)| at.is_some_and(|at| at <= now)) {
             let (_, deed) = self.pending.pop_front().expect("it was just seen");
             self.durable.take(&deed);
         }
@@ -173,22 +173,25 @@ impl Disk {
         (self.seen.snapshot.meta.clone(), Rc::clone(&self.seen.snapshot.state))
     }
 
-    /// The process or the power goes.
-    pub(crate) fn crash(&mut self, now: SimTime) {
+    /// The process or the power goes. `heard`: the last entry that anybody has told of having applied; records and
+    /// snapshots that are further would hide from the history what was in between.
+    pub(crate) fn crash(&mut self, now: SimTime, heard: u64) {
         self.settle(now);
-        let (whole, reached) = (self.pending.is_empty(), self.dice.next() as usize);
         // The disk may have done more than it had time to say.
-        for _ in 0..reached % (self.pending.len() + 1) {
-            if let Some((_, deed)) = self.pending.pop_front() {
-                self.durable.take(&deed);
-            }
-        }
-        self.pending.clear();
-        if let Some(state) = self.durable.lazy.take().filter(|_| self.dice.hits(5000)) {
-            self.durable.hard_state = state;
+        let reached = self.dice.between(0, self.pending.len() as u64);
+        let is_heard = |deed: &Deed| match deed {
+            Deed::Snapshot(snapshot, _) => snapshot.meta.at.index.0 <= heard,
+            _ => true,
+        };
+        let left = self.pending.drain(..).map(|(_, deed)| deed);
+        for deed in left.take(reached as usize).take_while(is_heard) {
+            self.durable.take(&deed);
         }
         self.seen = self.durable.clone();
-        if !self.dice.hits(6000) || !whole {
+        // The records may have been kept, if the log was kept as far.
+        let applied = self.records.applied().0;
+        let are_known = applied <= heard && self.durable.position_of(applied).is_some();
+        if !are_known || self.dice.hits(4000) {
             self.records = (*self.durable.snapshot.state).clone();
         }
     }

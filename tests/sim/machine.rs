@@ -16,6 +16,9 @@ use crate::disk::Disk;
 use crate::time::{SimTime, Span};
 use crate::wire::{AgentOrder, Load, Read, SessionId, Ticket};
 
+/// More often than this no round of work looks for room on the disk.
+const MANY: u32 = 10_000;
+
 /// Who waits for the outcome of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reply {
@@ -72,6 +75,8 @@ pub(crate) struct Machine {
     /// When the present round of work began, and how long it has waited for the disk.
     pub(crate) now: SimTime,
     pub(crate) waited: Span,
+    /// How often it has looked for room in that round.
+    pub(crate) asked_for_room: u32,
     pub(crate) said: Vec<(Span, Output)>,
     /// Snapshots that arrived beside messages.
     pub(crate) arrived: BTreeMap<Position, Load>,
@@ -110,7 +115,7 @@ impl Host for Machine {
 
     fn persist(&mut self, write: &Write) -> Result<(), Infallible> {
         let durable_at = self.sync(write.sync);
-        self.disk.write(write, durable_at);
+        self.disk.write(write, write.sync.then_some(durable_at));
         Ok(())
     }
 
@@ -140,6 +145,8 @@ impl Host for Machine {
     }
 
     fn room(&mut self) -> Result<(), String> {
+        self.asked_for_room += 1;
+        assert!(self.asked_for_room < MANY, "the member spins: it asks for room again and again");
         let is_full = self.disk.full_until > self.now;
         if is_full { Err("There is nothing left.".into()) } else { Ok(()) }
     }

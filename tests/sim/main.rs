@@ -17,6 +17,7 @@ mod people;
 mod plan;
 mod processes;
 mod run;
+mod scenarios;
 mod seeds;
 mod time;
 mod trace;

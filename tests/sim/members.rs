@@ -38,11 +38,11 @@ impl World {
     }
 
     pub(crate) fn crash_member(&mut self, id: u64, down: Span) {
-        let now = self.now;
+        let (now, heard) = (self.now, self.history.state.applied().0);
         let Some(member) = self.members.get_mut(&id).filter(|member| member.core.is_some()) else {
             return;
         };
-        member.crash(now);
+        member.crash(now, heard);
         self.counts.member_crashes += 1;
         self.note(Note::Fault(format!("member {id} dies")));
         self.after(down, Event::StartMember(id));
@@ -51,7 +51,7 @@ impl World {
     /// A member whose record is gone is switched off.
     pub(crate) fn retire_member(&mut self, id: u64) -> Result<(), Violation> {
         if let Some(member) = self.members.get_mut(&id) {
-            member.crash(self.now);
+            member.crash(self.now, self.history.state.applied().0);
             member.retired = true;
             self.counts.members_left += 1;
             self.note(Note::Fault(format!("member {id} is gone for good")));

@@ -134,4 +134,36 @@ impl Plan {
             think: dice.span(Span::millis(200), Span::seconds(4)),
         }
     }
+
+    /// A cluster of three in which nothing goes wrong: scenarios add to it what they are about.
+    pub(crate) fn quiet(seed: u64) -> Self {
+        let links = Links {
+            delay: Span::millis(5),
+            late: Span::millis(5),
+            lateness: 0,
+            loss: 0,
+            duplicate: 0,
+        };
+        let programs = Programs {
+            fails: 0,
+            hangs: 0,
+            unprepared: 0,
+            longest: Span::seconds(5),
+            preparation: Span::millis(200),
+        };
+        Self {
+            seed,
+            members: 3,
+            agents: 3,
+            clients: 2,
+            storm: Span::seconds(30),
+            rates: Rates::default(),
+            links,
+            programs,
+            lease: Span::seconds(2),
+            snapshot_every: 50,
+            snapshot_tail: 10,
+            think: Span::millis(500),
+        }
+    }
 }

@@ -51,6 +51,7 @@ impl<R> Batch<R> {
         }
         while batch.replies.len() < MAX_COMMANDS && bytes < MAX_BYTES {
             let Some(Waiting { request, body, reply }) = waiting.pop_front() else { break };
+            let request = request.filter(|_| !cfg!(sim_bug = "forget_requests"));
             let command = Command { request, at: now, body };
             let (answer, size) = batch.take(state, (policy, index), &command);
             bytes += size;
@@ -90,6 +91,16 @@ impl<R> Batch<R> {
                 host.answer(reply, answer);
             }
         }
+    }
+
+    #[cfg(sim_bug = "answer_before_commit")]
+    pub(crate) fn answer_now<H: Host<Reply = R>>(mut self, host: &mut H) -> Self {
+        for (reply, answer) in &mut self.replies {
+            if let Some(reply) = reply.take() {
+                host.answer(reply, answer.clone());
+            }
+        }
+        self
     }
 
     /// The outcome is not known.

@@ -239,6 +239,8 @@ impl<R, L> Member<R, L> {
         loop {
             self.ask_for_reads(host);
             self.drive(host)?;
+            #[cfg(sim_bug = "read_in_flight")]
+            self.answer_reads(host);
             if self.flight.is_some() {
                 break;
             }
@@ -302,6 +304,8 @@ impl<R, L> Member<R, L> {
             installed = Some(snapshot.meta.at);
             self.state = host.install(snapshot, write).map_err(Fatal::Host)?;
         } else if !write.is_empty() {
+            #[cfg(sim_bug = "persist_without_sync")]
+            let write = &muster_consensus::Write { sync: false, ..write.clone() };
             host.persist(write).map_err(Fatal::Host)?;
         }
         let persisted = ready.persisted();
@@ -335,7 +339,9 @@ impl<R, L> Member<R, L> {
         if let Some(flight) = self.flight.take() {
             host.note(Note::FlightLost);
             flight.batch.fail(&error, host);
-            self.state = host.reload().map_err(Fatal::Host)?;
+            if !cfg!(sim_bug = "keep_lost_flight") {
+                self.state = host.reload().map_err(Fatal::Host)?;
+            }
         }
         Ok(())
     }
@@ -423,6 +429,8 @@ impl<R, L> Member<R, L> {
         match self.node.propose(data, Bytes::new()) {
             Ok(position) if position.index.0 == index.0 => {
                 host.note(Note::Proposed { commands: batch.len() });
+                #[cfg(sim_bug = "answer_before_commit")]
+                let batch = batch.answer_now(host);
                 self.flight = Some(Flight { position, batch });
                 Ok(true)
             }
@@ -456,6 +464,13 @@ impl<R, L> Member<R, L> {
 
     fn ask_for_reads<H: Host<Reply = R, Look = L>>(&mut self, host: &mut H) {
         let Some(id) = self.reads.to_ask() else { return };
+        #[cfg(sim_bug = "read_without_majority")]
+        if self.leads() {
+            self.reads.were_asked();
+            let index = muster_consensus::Index(0);
+            self.reads.confirmed(&[muster_consensus::ReadReady { id, index }]);
+            return;
+        }
         if self.leads() {
             // Otherwise it is asked again when the new leader's first entry is committed.
             if self.node.read_index(id).is_ok() {

@@ -248,7 +248,12 @@ impl Replicas {
                 actions.push(Action::Report(id, fence, Observation::Exited(exit)));
             }
             Some(local) if matches!(local.stage, Stage::Exited(_)) => {}
-            Some(_) => actions.push(Action::Stop(id, fence, grace)),
+            Some(_) => {
+                actions.push(Action::Stop(id, fence, grace));
+                if cfg!(sim_bug = "report_stopped_early") {
+                    actions.push(lost(key, true));
+                }
+            }
             None => actions.push(lost(key, true)),
         }
     }
@@ -265,6 +270,9 @@ impl Replicas {
             Stage::Exited(_) => {
                 actions.push(Action::Remove(id, fence));
                 self.gone(key, actions);
+            }
+            _ if cfg!(sim_bug = "clear_without_stop") => {
+                self.known.remove(&key);
             }
             _ if local.clear => {}
             _ => {

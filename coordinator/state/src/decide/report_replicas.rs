@@ -12,7 +12,7 @@ pub(super) fn decide(draft: &mut Draft<'_>, reports: &ReportReplicas) -> Accepte
         let known = draft.replica(report.id);
         let current = known.is_some_and(|replica| {
             replica.node == reports.node
-                && replica.fence == report.fence
+                && (replica.fence == report.fence || cfg!(sim_bug = "take_stale_reports"))
                 && !replica.phase.is_exited()
         });
         if current {

@@ -26,5 +26,12 @@ pub(super) fn decide(draft: &mut Draft<'_>, gone: &NodeUnreachable) -> Accepted 
     for job in jobs {
         narrate::node_unreachable(draft, job, &name);
     }
+    #[cfg(sim_bug = "assume_lost_is_dead")]
+    for id in draft.base.replicas_on(gone.node) {
+        use muster_model::{Exit, ExitStatus, ReplicaPhase};
+        let (status, at) = (ExitStatus::Lost, draft.now);
+        let phase = ReplicaPhase::Exited { exit: Exit { status, after_stop: false }, at };
+        crate::lifecycle::replica_moved(draft, id, phase);
+    }
     Accepted::Done
 }
