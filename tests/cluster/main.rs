@@ -7,4 +7,5 @@ mod following;
 mod lifecycle;
 mod many;
 mod members;
+mod nodes;
 mod training;

@@ -93,15 +93,7 @@ async fn empty(
         }
         warned = seen.unreachable.clone();
         may_leave(&seen, args)?;
-        let leaving = seen.gangs.values().filter(|gang| is_leaving(gang)).count();
-        let mut staying = seen.gangs.iter().filter(|(_, gang)| !is_leaving(gang));
-        // One at a time: the next one is told when the one before has gone.
-        let next = match (args.parallel, leaving) {
-            (true, _) => staying.by_ref().collect(),
-            (false, 0) => staying.next().into_iter().collect(),
-            (false, _) => Vec::new(),
-        };
-        for (uid, gang) in next {
+        for (uid, gang) in next(&seen, (args, evicted)) {
             let Gang { reference, here, replicas, .. } = gang;
             let kind = reference.kind.to_lowercase();
             if evicted.insert(uid.clone(), reference.clone()).is_none() {
@@ -143,6 +135,25 @@ async fn look(client: &Client, names: &[String]) -> Result<Seen, Failure> {
         }
     }
     Ok(seen)
+}
+
+/// Who is told to leave now: everybody, or one at a time, the next when the one before has gone. Who was leaving before
+/// this drain is only told to hurry.
+fn next<'s>(
+    seen: &'s Seen,
+    (args, evicted): (&Drain, &BTreeMap<String, api::Ref>),
+) -> Vec<(&'s String, &'s Gang)> {
+    let (leaving, staying): (Vec<_>, Vec<_>) =
+        seen.gangs.iter().partition(|(_, gang)| is_leaving(gang));
+    let at_once = match (args.parallel, leaving.is_empty()) {
+        (true, _) => staying.len(),
+        (false, true) => 1,
+        (false, false) => 0,
+    };
+    let hurried = leaving
+        .into_iter()
+        .filter(|(uid, _)| args.grace_period.is_some() && !evicted.contains_key(*uid));
+    hurried.chain(staying.into_iter().take(at_once)).collect()
 }
 
 fn is_leaving(gang: &Gang) -> bool {

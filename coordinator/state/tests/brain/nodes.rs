@@ -215,6 +215,61 @@ fn an_eviction_is_undone_by_nothing_but_deletion_and_suspension() {
 }
 
 #[test]
+fn what_is_left_of_a_succeeded_gang_leaves_a_drained_node_whatever_its_restart_policy() {
+    let never = Shape { restart: RestartPolicy::Never, ..Shape::ddp(3) };
+    let (mut world, job) = running(&never);
+    world.end(rank(job, 0), ExitStatus::Code(0));
+    assert!(matches!(world.gang_phase(job), GangPhase::Draining { .. }));
+    let there = node(nodes_of(&world, job)[3]);
+    world.cordon(there, true).unwrap();
+    world.evict(job, there, Some(Millis(0))).unwrap();
+    assert_eq!(world.gang_phase(job), GangPhase::Stopping { next: AfterStop::Release });
+    world.settle();
+    assert_eq!(world.phase(job), Some(JobPhase::Succeeded));
+    assert_eq!(world.gang_phase(job), GangPhase::Released);
+}
+
+#[test]
+fn a_gang_between_two_starts_does_not_start_again_where_it_may_not() {
+    let (mut world, job) = running(&Shape::ddp(3));
+    // The second failure in a row has a delay.
+    for _ in 0..2 {
+        world.end(rank(job, 2), ExitStatus::Signal(9));
+        world.settle();
+    }
+    assert!(matches!(world.gang_phase(job), GangPhase::Backoff { .. }));
+    let there = node(nodes_of(&world, job)[0]);
+    world.taint(there, &["odd:NoSchedule"]).unwrap();
+    world.advance(Millis::from_secs(60));
+    assert_eq!(world.gang_phase(job), GangPhase::Waiting);
+    world.settle();
+    assert!(!nodes_of(&world, job).contains(&there.0));
+}
+
+#[test]
+fn the_record_of_a_node_of_before_there_were_taints_still_reads() {
+    let mut world = World::with_nodes(&[2]);
+    let has = |world: &World, word: &str| {
+        let rows: Vec<_> = world.state.export().map(|(_, write)| write).collect();
+        let row = rows.iter().find(|write| write.table == 2).unwrap().value.clone().unwrap();
+        row.windows(word.len()).any(|bytes| bytes == word.as_bytes())
+    };
+    // As long as nobody uses them a record is written as before, so that older members read it as well.
+    for word in ["taints", "cordoned", "set_labels"] {
+        assert!(!has(&world, word), "{word}");
+    }
+    let rows: Vec<_> = world.state.export().collect();
+    let again = muster_state::State::import(world.state.applied(), rows).unwrap();
+    assert_eq!(again, world.state);
+    world.taint(node(0), &["odd:NoSchedule"]).unwrap();
+    world.cordon(node(0), true).unwrap();
+    world.label(node(0), &["zone=a"]).unwrap();
+    for word in ["taints", "cordoned", "set_labels"] {
+        assert!(has(&world, word), "{word}");
+    }
+}
+
+#[test]
 fn no_execute_evicts_who_does_not_tolerate_it_and_no_schedule_nobody() {
     let (mut world, job) = running(&Shape::ddp(3));
     let there = node(nodes_of(&world, job)[0]);
