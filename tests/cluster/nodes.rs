@@ -1,6 +1,8 @@
 //! What operators do to nodes, with real agents.
 
-use muster_tests::{Job, Outcome, Place, Role, replica_processes, until};
+use std::process::Stdio;
+
+use muster_tests::{Job, Members, Outcome, Place, Role, replica_processes, until};
 use serde_json::{Value, json};
 
 /// A coordinator with an agent, and a second agent of another machine.
@@ -233,4 +235,75 @@ fn labels_set_by_hand_survive_the_agent_and_what_is_wrong_is_told_at_once() {
     assert_eq!(some.code, 3, "{some:#?}");
     assert_eq!(some.stdout, "node/first cordoned\n");
     assert!(some.stderr.contains("nobody") && some.stderr.contains("no-one"), "{some:#?}");
+}
+
+#[test]
+fn two_nodes_are_drained_together_and_their_gangs_do_not_go_from_one_to_the_other() {
+    let two = Two::up();
+    for name in ["a", "b"] {
+        two.submit(name, 1, |_| {});
+        two.place.wait_for_phase(name, "Running");
+    }
+    assert_ne!(two.nodes_of("a"), two.nodes_of("b"));
+    let drained = two.nodes(&["drain", FIRST, SECOND, "--timeout", "100", "-o", "json"]).ok();
+    let items = drained.json()["items"].as_array().cloned().unwrap_or_default();
+    let free = |node: &Value| node["status"]["free"]["example.com/slot"].clone();
+    assert_eq!(items.iter().map(free).collect::<Vec<_>>(), [json!("2"), json!("2")]);
+    for name in ["a", "b"] {
+        let job = two.place.wait_for_phase(name, "Queued");
+        assert_eq!((&job["attempt"], &job["restarts"]), (&json!(1), &json!(0)), "{job:#}");
+    }
+    two.place.muster(&["delete", "a", "b"]).ok();
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_holds_a_drain_up_until_it_is_removed() {
+    let mut two = Two::up();
+    two.nodes(&["cordon", FIRST]).ok();
+    two.submit("ddp", 1, |_| {});
+    two.place.wait_for_phase("ddp", "Running");
+    assert_eq!(two.nodes_of("ddp"), [SECOND, SECOND]);
+    two.nodes(&["uncordon", FIRST]).ok();
+    two.other.kill(Role::Agent);
+    until("the node is unreachable", || {
+        two.nodes(&[]).ok().stdout.contains("Unreachable").then_some(())
+    });
+    let late = two.nodes(&["drain", SECOND, "--timeout", "2"]);
+    assert_eq!(late.code, 5, "{late:#?}");
+    assert!(late.stderr.contains("cannot be reached"), "{late:#?}");
+    assert!(late.stderr.contains("2 ranks of 1 jobs left: ddp"), "{late:#?}");
+    two.nodes(&["remove", SECOND]).ok();
+    two.place.wait_for_phase("ddp", "Running");
+    assert_eq!(two.nodes_of("ddp"), [FIRST, FIRST]);
+    two.place.muster(&["delete", "ddp"]).ok();
+}
+
+#[test]
+fn a_drain_goes_on_through_the_death_of_the_leader() {
+    let mut members = Members::start(3);
+    let script = "trap 'sleep 4; exit 0' TERM; while :; do sleep 0.1; done";
+    let path = Job::shell("slow", 1, script).write(members.agent.data());
+    members.muster(&["apply", "-f", &path.to_string_lossy()]).ok();
+    members.agent.wait_for_phase("slow", "Running");
+    let nodes = members.muster(&["nodes", "-o", "name"]).ok().stdout;
+    let node = nodes.trim().trim_start_matches("node/").to_owned();
+    let drain = members
+        .agent
+        .command(&["nodes", "drain", &node, "--timeout", "100"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("muster runs");
+    until("the gang leaves", || {
+        members.agent.job("slow").filter(|job| job["gangPhase"] == "Stopping")
+    });
+    let leader = members.leader();
+    members.places[leader].kill(Role::Coordinator);
+    let drained = Outcome::of(drain.wait_with_output().expect("it is our child")).ok();
+    assert_eq!(drained.stdout, format!("node/{node} drained\n"));
+    let job = members.agent.wait_for_phase("slow", "Queued");
+    assert_eq!((&job["attempt"], &job["restarts"]), (&json!(1), &json!(0)), "{job:#}");
+    members.muster(&["nodes", "uncordon", &node]).ok();
+    members.agent.wait_for_phase("slow", "Running");
+    members.muster(&["delete", "slow"]).ok();
 }
