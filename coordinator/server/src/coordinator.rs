@@ -141,7 +141,7 @@ impl Coordinator {
     /// Checks the configuration, makes the data directory and binds the sockets.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`enum@Error`].
     pub async fn bind(config: Config) -> Result<Self, Error> {
         config.validate()?;
         let grpc = listen(config.grpc, "--listen").await?;
