@@ -322,6 +322,21 @@ fn a_taint_that_goes_in_time_or_is_tolerated_for_ever_evicts_nobody() {
 }
 
 #[test]
+fn a_taint_goes_with_its_node() {
+    let (mut world, job) = running(&tolerating(Some(60)));
+    let there = node(nodes_of(&world, job)[3]);
+    for done in [2, 3] {
+        world.end(rank(job, done), ExitStatus::Code(0));
+    }
+    world.taint(there, &["odd:NoExecute"]).unwrap();
+    world.lose(there);
+    world.remove_node(there);
+    assert!(world.state.node(there).is_none());
+    world.advance(Millis::from_secs(300));
+    assert_eq!(world.gang_phase(job), GangPhase::Running);
+}
+
+#[test]
 fn labels_and_taints_of_operators_survive_the_agent() {
     let mut world = World::with_nodes(&[2]);
     let register = |world: &mut World, labels: &[(&str, &str)]| {
