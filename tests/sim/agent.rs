@@ -168,7 +168,7 @@ impl Agent {
         self.pause = Span((self.pause.0 * 2).min(PAUSES.1.0));
     }
 
-    /// What a standing process has missed.
+    /// What a process has missed while it stood still, before anything that comes after.
     fn catch_up(&mut self, now: SimTime) -> Vec<Wish> {
         let missed = std::mem::take(&mut self.missed);
         let mut wishes = Vec::new();
@@ -187,6 +187,12 @@ impl Agent {
             self.missed.push_back(Missed::Message(session, message));
             return Vec::new();
         }
+        let mut wishes = self.catch_up(now);
+        wishes.extend(self.obey(session, message, now));
+        wishes
+    }
+
+    fn obey(&mut self, session: SessionId, message: ToAgent, now: SimTime) -> Vec<Wish> {
         let to = match self.link {
             Link::Opening { session: own, to, .. } | Link::Up { session: own, to, .. }
                 if own == session =>
@@ -220,9 +226,11 @@ impl Agent {
             self.missed.push_back(Missed::Seen((id, fence), seen));
             return Vec::new();
         }
-        let Some(replicas) = &mut self.replicas else { return Vec::new() };
+        let mut wishes = self.catch_up(now);
+        let Some(replicas) = &mut self.replicas else { return wishes };
         let actions = replicas.observed(id, fence, seen);
-        self.perform(actions)
+        wishes.extend(self.perform(actions));
+        wishes
     }
 
     fn perform(&mut self, actions: Vec<Action>) -> Vec<Wish> {

@@ -316,7 +316,8 @@ impl World {
         if self.history.take(applied, self.now) {
             brain::hold(&self.history)?;
             exactly_once::counts(&mut self.history, applied.changes)?;
-            reports_are_true::hold(&self.facts, &self.agents, applied.changes)?;
+            let facts = (&self.facts, &self.history);
+            reports_are_true::hold(facts, &self.agents, applied.changes)?;
             self.members_changed(applied.changes);
         }
         one_history::agrees(&self.history, applied)

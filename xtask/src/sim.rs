@@ -20,7 +20,7 @@ const TEST: &str =
     "seeds::whole_clusters_keep_every_promise_in_the_storm_and_come_to_an_end_after_it";
 
 /// Every seeded bug of the pure crates: the value of `sim_bug` that turns it on, and what it breaks.
-const MUTATIONS: [(&str, &str); 12] = [
+const MUTATIONS: [(&str, &str); 11] = [
     ("answer_before_commit", "the leader answers when it has proposed"),
     ("persist_without_sync", "a member does not wait for its disk"),
     ("keep_lost_flight", "a leader that lost an entry keeps it in its state"),
@@ -28,7 +28,6 @@ const MUTATIONS: [(&str, &str); 12] = [
     ("read_in_flight", "reads see what is not committed"),
     ("forget_requests", "a request that is tried again is done again"),
     ("take_stale_reports", "reports count whatever their fence"),
-    ("bind_without_check", "placements are not checked again"),
     ("open_early", "a generation opens when its first rank is ready"),
     ("assume_lost_is_dead", "replicas of an unreachable node count as ended"),
     ("clear_without_stop", "an agent forgets what it should stop"),

@@ -7,6 +7,7 @@ use muster_model::ReplicaPhase;
 use muster_state::{Change, Changes};
 
 use crate::agent::Agent;
+use crate::history::History;
 use crate::violation::{Violation, demand};
 use crate::wire::Key;
 
@@ -19,9 +20,23 @@ pub(crate) struct Facts {
     pub(crate) started: BTreeSet<Key>,
 }
 
-pub(crate) fn hold(facts: &Facts, agents: &[Agent], changes: &Changes) -> Result<(), Violation> {
+/// Call after the entry was taken into the history.
+pub(crate) fn hold(
+    (facts, history): (&Facts, &History),
+    agents: &[Agent],
+    changes: &Changes,
+) -> Result<(), Violation> {
     for change in changes.iter() {
-        let Change::Replica(id, Some(replica)) = change else { continue };
+        let Change::Replica(id, new) = change else { continue };
+        let left = history.before.replica(*id).map(|old| (*id, old.fence));
+        let left = left.filter(|(_, fence)| new.as_ref().is_none_or(|new| new.fence != *fence));
+        for agent in agents {
+            let lives = |key| agent.processes.shims.get(&key).is_some_and(|shim| !shim.has_ended());
+            demand(!left.is_some_and(lives), PROMISE, || {
+                format!("{left:?} is given up, and still lives on {}", agent.name)
+            })?;
+        }
+        let Some(replica) = new else { continue };
         let key = (*id, replica.fence);
         let shims = || agents.iter().filter_map(|agent| agent.processes.shims.get(&key));
         let holds = match &replica.phase {

@@ -29,9 +29,7 @@ pub(super) fn decide(draft: &mut Draft<'_>, bind: &BindGang) -> Result<Accepted,
     if placement.nodes.len() != spec.size() as usize {
         return Err(stale(format!("{} places for {} ranks", placement.nodes.len(), spec.size())));
     }
-    if !cfg!(sim_bug = "bind_without_check") {
-        check_room(draft, &spec, placement).map_err(stale)?;
-    }
+    check_room(draft, &spec, placement).map_err(stale)?;
 
     gang.attempt = gang.attempt.next();
     for ((rank, role, _), node) in spec.ranks().zip(&placement.nodes) {
