@@ -1,0 +1,266 @@
+//! A door: accepts connections and lets nobody hold up the others.
+//!
+//! A connection counts once the other side has done its handshake and said its first words in time; until then it
+//! waits in a room of its own with a limited number of places. Whoever comes when all are taken is turned away at
+//! once. Those who prove with a certificate that they belong to the cluster have places that strangers cannot take.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::Stream as Sequence;
+use tracing::{debug, warn};
+
+use crate::identity::Identity;
+use crate::subject::Subject;
+use crate::tls;
+use crate::visitor::{Peer, Stream, Visitor};
+
+/// How many connections a door lets in, and how long it waits for each.
+#[derive(Debug, Clone, Copy)]
+pub struct DoorLimits {
+    /// Connections with a certificate of the cluster.
+    pub proven: usize,
+    /// Other connections.
+    pub strangers: usize,
+    /// Connections that have not said their first words.
+    pub waiting: usize,
+    /// How long one of those may take.
+    pub patience: Duration,
+    /// How many bytes are first words: 24 are the preface of HTTP/2 (RFC 9113, section 3.4).
+    pub first_words: usize,
+}
+
+impl DoorLimits {
+    /// For gRPC.
+    #[must_use]
+    pub fn grpc() -> Self {
+        Self {
+            proven: 16_384,
+            strangers: 4_096,
+            waiting: 1_024,
+            patience: Duration::from_secs(10),
+            first_words: 24,
+        }
+    }
+
+    /// For HTTP/1.1.
+    #[must_use]
+    pub fn http() -> Self {
+        Self { proven: 1_024, strangers: 1_024, waiting: 256, first_words: 1, ..Self::grpc() }
+    }
+}
+
+/// What came of the connections so far.
+#[derive(Debug, Default)]
+pub struct Counts {
+    accepted: AtomicU64,
+    turned_away: AtomicU64,
+    silent: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counts {
+    /// Connections that were let in.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections for which there was no room.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Connections that did not speak in time.
+    pub fn silent(&self) -> u64 {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Connections whose handshake failed.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A door that is to be opened.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    identity: Option<Identity>,
+    limits: DoorLimits,
+}
+
+/// Connections as they come in.
+#[derive(Debug)]
+pub struct Incoming {
+    visitors: mpsc::Receiver<Visitor>,
+    counts: Arc<Counts>,
+}
+
+/// What handshakes need.
+struct Hall {
+    acceptor: Option<(TlsAcceptor, String)>,
+    limits: DoorLimits,
+    proven: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    counts: Arc<Counts>,
+    visitors: mpsc::Sender<Visitor>,
+}
+
+/// The first and the longest pause after accepting has failed.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+impl Door {
+    /// A door in the clear, for loopback.
+    #[must_use]
+    pub fn plain(listener: TcpListener, limits: DoorLimits) -> Self {
+        Self { listener, identity: None, limits }
+    }
+
+    /// A door with TLS, at which a member answers.
+    #[must_use]
+    pub fn tls(listener: TcpListener, identity: &Identity, limits: DoorLimits) -> Self {
+        Self { listener, identity: Some(identity.clone()), limits }
+    }
+
+    /// Opens it. Connections come in as long as the second part is driven.
+    pub fn open(self) -> (Incoming, impl Future<Output = Infallible> + Send + use<>) {
+        let (send, visitors) = mpsc::channel(64);
+        let counts = Arc::new(Counts::default());
+        let acceptor = self.identity.as_ref().map(|identity| {
+            (TlsAcceptor::from(tls::server(identity)), identity.cluster().to_owned())
+        });
+        let hall = Arc::new(Hall {
+            acceptor,
+            limits: self.limits,
+            proven: Arc::new(Semaphore::new(self.limits.proven)),
+            strangers: Arc::new(Semaphore::new(self.limits.strangers)),
+            counts: Arc::clone(&counts),
+            visitors: send,
+        });
+        (Incoming { visitors, counts }, accept(self.listener, hall))
+    }
+}
+
+impl Incoming {
+    /// What came of the connections so far.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// The next connection; `None` once the door is closed.
+    pub async fn next(&mut self) -> Option<Visitor> {
+        self.visitors.recv().await
+    }
+}
+
+impl Sequence for Incoming {
+    type Item = io::Result<Visitor>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().visitors.poll_recv(context).map(|visitor| visitor.map(Ok))
+    }
+}
+
+async fn accept(listener: TcpListener, hall: Arc<Hall>) -> Infallible {
+    let mut waiting = JoinSet::new();
+    let mut pause = PAUSES.0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = waiting.join_next() => continue,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Without a pause a lack of open files would be a hot loop.
+                if pause == PAUSES.0 {
+                    warn!(%error, "no connection can be accepted; trying on");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSES.1);
+                continue;
+            }
+        };
+        pause = PAUSES.0;
+        if waiting.len() >= hall.limits.waiting {
+            count(&hall.counts.turned_away);
+            continue;
+        }
+        let hall = Arc::clone(&hall);
+        waiting.spawn(async move {
+            let patience = hall.limits.patience;
+            let Ok(visitor) = tokio::time::timeout(patience, hall.admit(stream, address)).await
+            else {
+                count(&hall.counts.silent);
+                debug!(%address, "a connection was closed: it said nothing in time");
+                return;
+            };
+            let Some(visitor) = visitor else { return };
+            count(&hall.counts.accepted);
+            // Fails once nobody serves any more.
+            let _ = hall.visitors.send(visitor).await;
+        });
+    }
+}
+
+impl Hall {
+    async fn admit(&self, stream: TcpStream, address: SocketAddr) -> Option<Visitor> {
+        stream.set_nodelay(true).ok()?;
+        let (mut stream, subject) = match &self.acceptor {
+            None => (Stream::Plain(stream), None),
+            Some((acceptor, cluster)) => {
+                let stream = match acceptor.accept(stream).await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        count(&self.counts.failed);
+                        debug!(%address, %error, "a handshake failed");
+                        return None;
+                    }
+                };
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let subject = match shown.map(|shown| Subject::of_certificate(shown, cluster)) {
+                    None => None,
+                    Some(Ok(subject)) => Some(subject),
+                    Some(Err(error)) => {
+                        count(&self.counts.failed);
+                        debug!(%address, %error, "a certificate was refused");
+                        return None;
+                    }
+                };
+                (Stream::Tls(Box::new(stream)), subject)
+            }
+        };
+        let room = self.room(subject.is_some())?;
+        let mut first = vec![0; self.limits.first_words];
+        stream.read_exact(&mut first).await.ok()?;
+        let peer = Peer { address, subject, is_tls: self.acceptor.is_some() };
+        Some(Visitor { stream, first, given: 0, peer, _room: room })
+    }
+
+    fn room(&self, is_proven: bool) -> Option<OwnedSemaphorePermit> {
+        // In the clear nobody proves anything, and all share the larger hall.
+        let hall =
+            if is_proven || self.acceptor.is_none() { &self.proven } else { &self.strangers };
+        let room = Arc::clone(hall).try_acquire_owned().ok();
+        if room.is_none() {
+            count(&self.counts.turned_away);
+        }
+        room
+    }
+}
