@@ -4,6 +4,7 @@
 //! crate knows nothing of the wire format (`muster-proto`) and nothing of manifests
 //! (`muster-kinds`); both translate into these types.
 
+mod access;
 mod condition;
 mod container;
 mod event;
@@ -26,6 +27,7 @@ mod time;
 mod view;
 mod wait;
 
+pub use access::{AccessRole, Grant, JoinRole, TokenFault, TokenId};
 pub use condition::{Condition, ConditionType, Conditions};
 pub use container::{
     ContainerSpec, EnvSource, EnvVar, HostPathKind, PodSpec, PortSpec, Volume, VolumeMount,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::{TokenFault, TokenId};
 use crate::field_error::FieldError;
 use crate::ids::MemberId;
 use crate::names::{JobKey, NodeName};
@@ -131,6 +132,26 @@ pub enum Reason {
         /// What an entry may measure.
         limit: usize,
     },
+    /// A token does not let its bearer in.
+    TokenRefused {
+        /// Why.
+        fault: TokenFault,
+    },
+    /// There is a token of that name.
+    TokenExists {
+        /// The token.
+        token: TokenId,
+    },
+    /// There is no token of that name.
+    TokenNotFound {
+        /// The token.
+        token: TokenId,
+    },
+    /// There are tokens enough.
+    TooManyTokens {
+        /// The most that there may be.
+        limit: usize,
+    },
     /// Another agent has registered under this name.
     NodeNameTaken {
         /// The name.
@@ -162,6 +183,10 @@ impl Reason {
             | Self::TooManyMembers { .. }
             | Self::LastMember { .. } => "M2007",
             Self::TooLarge { .. } => "M1011",
+            Self::TokenRefused { .. } => "M1012",
+            Self::TokenExists { .. } => "M1004",
+            Self::TokenNotFound { .. } => "M1005",
+            Self::TooManyTokens { .. } => "M1013",
         })
     }
 }
@@ -240,6 +265,32 @@ impl fmt::Display for Reason {
                 "the change is too large: {bytes} bytes of records, and {limit} go into one entry of the log; use \
                  fewer replicas, smaller manifests or fewer documents at a time"
             ),
+            Self::TokenRefused { fault } => f.write_str(match fault {
+                TokenFault::Unknown => {
+                    "the token is not known here: it was removed, or damaged on its way, or is another cluster's; an \
+                     admin makes a new one with `muster token create`"
+                }
+                TokenFault::Expired => {
+                    "the token has expired; an admin makes a new one with `muster token create`, with a longer --ttl \
+                     if need be"
+                }
+                TokenFault::Used => {
+                    "the token has been used as often as it may be; if that was not you, remove what joined with it, \
+                     and make a new one with `muster token create`"
+                }
+                TokenFault::OtherRole => {
+                    "the token is for another role; make one with `muster token create --role agent` or `--role member`"
+                }
+            }),
+            Self::TokenExists { token } => {
+                write!(f, "token {token} exists already; remove it first, or choose another name")
+            }
+            Self::TokenNotFound { token } => {
+                write!(f, "token {token} not found; `muster token list` lists what there is")
+            }
+            Self::TooManyTokens { limit } => {
+                write!(f, "there are {limit} tokens already; remove some with `muster token remove`")
+            }
             Self::NodeNameTaken { node, address } => write!(
                 f,
                 "the name {node} belongs to another agent, last seen at {address}; give this one another with \

@@ -1,12 +1,13 @@
 //! Changes: what one Raft entry carries. Puts and deletes of typed records, with their encoded form beside
 //! them, so that a record is encoded once for the log, the record store and the digest.
 
-use muster_model::{EventId, JobId, MemberId, NodeId, ReplicaId, RequestId};
+use muster_model::{EventId, JobId, MemberId, NodeId, ReplicaId, RequestId, TokenId};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError, KeyCodec};
 use crate::record::{
-    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Timer, TimerKey,
+    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Revocation, Timer, TimerKey,
+    Token,
 };
 use crate::table::{Index, Table, TableId};
 
@@ -97,6 +98,10 @@ tables! {
     9 events: Event((JobId, EventId) => muster_model::Event);
     /// Members of the coordinator.
     10 members: Member(MemberId => Member);
+    /// Tokens.
+    11 tokens: Token(TokenId => Token);
+    /// Certificates that were taken back, by whom they name.
+    12 revocations: Revocation(String => Revocation);
 }
 
 /// What one Raft entry changes, in the order in which it is applied.

@@ -4,7 +4,7 @@
 //! default reads from older bytes, and canonical, because structs have a fixed order and all maps
 //! are ordered. Keys are big-endian, so that encoded keys sort as keys do.
 
-use muster_model::{EventId, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId};
+use muster_model::{EventId, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId, TokenId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -79,6 +79,26 @@ impl KeyCodec for MemberId {
 
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         Ok(Self(u64::from_be_bytes(array(bytes)?)))
+    }
+}
+
+impl KeyCodec for String {
+    fn encode(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        Self::from_utf8(bytes.to_vec()).map_err(|_| CodecError::Key(bytes.len()))
+    }
+}
+
+impl KeyCodec for TokenId {
+    fn encode(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        String::decode(bytes).map(Self)
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Exit, Fence, GangSpec, JobId, JobKey, MemberId, Millis, NodeId, NodeName, Placement, Reason,
-    ReplicaId, RequestId, Resources, TaintChange, Timestamp, Uid,
+    Exit, Fence, GangSpec, JobId, JobKey, JoinRole, MemberId, Millis, NodeId, NodeName, Placement,
+    Reason, ReplicaId, RequestId, Resources, TaintChange, Timestamp, TokenId, Uid,
 };
 
 use crate::change::Changes;
+use crate::record::TokenPurpose;
 use crate::table::Index;
 
 /// Something that happened or is asked for.
@@ -54,6 +55,14 @@ pub enum Body {
     RemoveMember(RemoveMember),
     /// A member that was to leave has neither vote nor log any more.
     MemberLeft(MemberLeft),
+    /// A token is to count.
+    CreateToken(CreateToken),
+    /// A token is to count no more.
+    RemoveToken(RemoveToken),
+    /// A machine wants to join with a token.
+    UseToken(UseToken),
+    /// Certificates are taken back.
+    Revoke(Revoke),
     /// A timer is due.
     Tick,
 }
@@ -255,6 +264,46 @@ pub struct AddMember {
 pub struct RemoveMember {
     /// The member.
     pub id: MemberId,
+}
+
+/// See [`Body::CreateToken`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateToken {
+    /// What it is known by.
+    pub id: TokenId,
+    /// See [`crate::Token::hash`].
+    pub hash: [u8; 32],
+    /// What it is for.
+    pub purpose: TokenPurpose,
+    /// How long it counts; none: for ever.
+    pub life: Option<Millis>,
+}
+
+/// See [`Body::RemoveToken`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveToken {
+    /// Which.
+    pub id: TokenId,
+}
+
+/// See [`Body::UseToken`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UseToken {
+    /// Which.
+    pub id: TokenId,
+    /// The hash of the secret that was shown.
+    pub hash: [u8; 32],
+    /// What the machine wants to be.
+    pub role: JoinRole,
+    /// SHA-256 of the machine's public key.
+    pub key: [u8; 32],
+}
+
+/// See [`Body::Revoke`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoke {
+    /// Whose certificates, as in the certificate: `agent/<node>/<agent>` and the like.
+    pub subject: String,
 }
 
 /// See [`Body::MemberLeft`].

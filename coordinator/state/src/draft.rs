@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use muster_model::{
     Event, EventId, EventReason, JobId, JobKey, MemberId, NodeId, Rank, ReplicaId, RequestId,
-    Severity, Timestamp,
+    Severity, Timestamp, TokenId,
 };
 
 use crate::change::{Change, Changes};
 use crate::policy::Policy;
 use crate::record::{
-    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Timer, TimerKey, TimerKind,
+    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Revocation, Timer, TimerKey,
+    TimerKind, Token,
 };
 use crate::state::State;
 use crate::table::Table;
@@ -26,7 +27,7 @@ struct Overlay<'a, K, V> {
     changed: BTreeMap<K, Option<V>>,
 }
 
-impl<'a, K: Ord + Copy, V: Clone + Eq> Overlay<'a, K, V> {
+impl<'a, K: Ord + Clone, V: Clone + Eq> Overlay<'a, K, V> {
     fn new(base: &'a Table<K, V>) -> Self {
         Self { base, changed: BTreeMap::new() }
     }
@@ -71,6 +72,8 @@ pub(crate) struct Draft<'a> {
     requests: Overlay<'a, RequestId, RequestRecord>,
     events: Overlay<'a, (JobId, EventId), Event>,
     members: Overlay<'a, MemberId, Member>,
+    tokens: Overlay<'a, TokenId, Token>,
+    revocations: Overlay<'a, String, Revocation>,
 }
 
 impl<'a> Draft<'a> {
@@ -92,6 +95,8 @@ impl<'a> Draft<'a> {
             requests: Overlay::new(&tables.requests),
             events: Overlay::new(&tables.events),
             members: Overlay::new(&tables.members),
+            tokens: Overlay::new(&tables.tokens),
+            revocations: Overlay::new(&tables.revocations),
         }
     }
 
@@ -114,7 +119,8 @@ impl<'a> Draft<'a> {
         }
         collect!(
             nodes => Node, jobs => Job, statuses => Status, gangs => Gang, replicas => Replica,
-            timers => Timer, requests => Request, events => Event, members => Member
+            timers => Timer, requests => Request, events => Event, members => Member,
+            tokens => Token, revocations => Revocation
         );
         deletes.reverse();
         puts.append(&mut deletes);
@@ -154,6 +160,18 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn set_member(&mut self, id: MemberId, member: Option<Member>) {
         self.members.set(id, member);
+    }
+
+    pub(crate) fn token(&self, id: &TokenId) -> Option<&Token> {
+        self.tokens.get(id.clone())
+    }
+
+    pub(crate) fn set_token(&mut self, id: TokenId, token: Option<Token>) {
+        self.tokens.set(id, token);
+    }
+
+    pub(crate) fn revoke(&mut self, subject: String, revocation: Revocation) {
+        self.revocations.set(subject, Some(revocation));
     }
 
     pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {

@@ -35,8 +35,9 @@ pub use change::{Change, Changes, Write};
 pub use codec::CodecError;
 pub use command::{
     Accepted, AddMember, AnnounceMember, Apply, BindGang, Body, Command, CordonNode, CreateJob,
-    Decision, DeleteJob, EvictGang, LabelNode, MemberLeft, NodeUnreachable, RegisterNode,
-    RemoveMember, RemoveNode, ReplicaReport, Reply, ReportReplicas, Reported, TaintNode, UpdateJob,
+    CreateToken, Decision, DeleteJob, EvictGang, LabelNode, MemberLeft, NodeUnreachable,
+    RegisterNode, RemoveMember, RemoveNode, RemoveToken, ReplicaReport, Reply, ReportReplicas,
+    Reported, Revoke, TaintNode, UpdateJob, UseToken,
 };
 pub use decide::decide;
 pub use desired::{Order, Ordered};
@@ -45,7 +46,8 @@ pub use effect::{Effect, effects};
 pub use policy::Policy;
 pub use record::{
     Failure, Gang, Job, JobStatus, Member, MemberPhase, Meta, Node, NodePhase, NodeTaint,
-    OpenRendezvous, Replica, RequestRecord, RoleTally, Timer, TimerKey, TimerKind,
+    OpenRendezvous, Replica, RequestRecord, Revocation, RoleTally, Timer, TimerKey, TimerKind,
+    Token, TokenPurpose,
 };
 pub use state::{State, Tables};
 pub use table::{Index, Table, TableId};

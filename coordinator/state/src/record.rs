@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Attempt, Conditions, EventId, ExitStatus, Fence, GangPhase, GangSpec, Generation, JobId,
-    JobKey, JobPhase, MemberId, Millis, NodeFacts, NodeId, NodeName, NodeRules, Obstacle, Rank,
-    ReplicaId, ReplicaPhase, RequestId, Resources, RoleIndex, Taint, Timestamp, Uid,
+    Attempt, Conditions, EventId, ExitStatus, Fence, GangPhase, GangSpec, Generation, Grant, JobId,
+    JobKey, JobPhase, JoinRole, MemberId, Millis, NodeFacts, NodeId, NodeName, NodeRules, Obstacle,
+    Rank, ReplicaId, ReplicaPhase, RequestId, Resources, RoleIndex, Taint, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -202,6 +202,45 @@ pub struct Member {
     pub joined: Timestamp,
     /// Whether it shall stay.
     pub phase: MemberPhase,
+}
+
+/// A token that somebody may be let in with. The secret itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// SHA-256 of what it is for, its id and its secret.
+    pub hash: [u8; 32],
+    /// What it is for.
+    pub purpose: TokenPurpose,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Until when it counts; none: for ever.
+    pub expires: Option<Timestamp>,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenPurpose {
+    /// A machine may join with it.
+    Join {
+        /// As what.
+        role: JoinRole,
+        /// How many machines.
+        uses: u32,
+        /// SHA-256 of the keys of those that have: one whose answer was lost asks again.
+        used_by: Vec<[u8; 32]>,
+    },
+    /// It is a user.
+    User {
+        /// What the user may do.
+        grants: Vec<Grant>,
+    },
+}
+
+/// A subject's certificates that were made before do not count any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Before when.
+    pub before: Timestamp,
 }
 
 /// Whether a member shall stay.

@@ -44,7 +44,7 @@ impl State {
                 let old = match $new {
                     Some(new) => {
                         self.digest.add(stamp.1);
-                        self.tables.$table.put(*$key, stamp, (**new).clone())
+                        self.tables.$table.put(Clone::clone($key), stamp, (**new).clone())
                     }
                     None => self.tables.$table.remove($key),
                 };
@@ -88,6 +88,12 @@ impl State {
             }
             Change::Event(key, new) => {
                 replace!(events, key, new);
+            }
+            Change::Token(key, new) => {
+                replace!(tokens, key, new);
+            }
+            Change::Revocation(key, new) => {
+                replace!(revocations, key, new);
             }
             Change::Member(key, new) => {
                 replace!(members, key, new);

@@ -45,13 +45,15 @@ pub(crate) fn with_code(grpc: Code, code: &'static str, message: impl Into<Strin
 fn grpc_code(reason: &Reason) -> Code {
     match reason {
         Reason::Invalid { .. } => Code::InvalidArgument,
-        Reason::AlreadyExists { .. } | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
+        Reason::TokenRefused { .. } => Code::PermissionDenied,
+        Reason::AlreadyExists { .. } | Reason::TokenExists { .. } | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
         Reason::JobNotFound { .. }
         | Reason::NodeNotFound { .. }
         | Reason::TaintNotFound { .. }
+        | Reason::TokenNotFound { .. }
         | Reason::MemberNotFound { .. } => Code::NotFound,
         Reason::StalePlan { .. } | Reason::Conflict { .. } => Code::Aborted,
-        Reason::TooLarge { .. } => Code::ResourceExhausted,
+        Reason::TooLarge { .. } | Reason::TooManyTokens { .. } => Code::ResourceExhausted,
         Reason::Immutable { .. }
         | Reason::BeingDeleted { .. }
         | Reason::Finished { .. }

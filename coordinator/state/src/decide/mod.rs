@@ -13,8 +13,10 @@ mod register_node;
 mod remove_member;
 mod remove_node;
 mod report_replicas;
+mod revoke;
 mod taint_node;
 mod tick;
+mod token;
 mod unreachable_node;
 mod update_job;
 
@@ -68,6 +70,10 @@ fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
         Body::AddMember(add) => add_member::decide(draft, add),
         Body::RemoveMember(remove) => remove_member::decide(draft, remove),
         Body::MemberLeft(left) => Ok(member_left::decide(draft, left)),
+        Body::CreateToken(create) => token::create(draft, create),
+        Body::RemoveToken(remove) => token::remove(draft, remove),
+        Body::UseToken(used) => token::use_once(draft, used),
+        Body::Revoke(revoke) => Ok(revoke::decide(draft, revoke)),
         Body::Tick => Ok(tick::decide(draft)),
     }
 }
