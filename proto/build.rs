@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "muster/v1/agent.proto",
             "muster/v1/peers.proto",
             "muster/v1/members.proto",
+            "muster/v1/trust.proto",
         ],
         ["proto"],
     )?;

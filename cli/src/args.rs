@@ -10,8 +10,10 @@ use crate::exit::Failure;
 use crate::target::Target;
 
 mod nodes;
+mod trust;
 
 pub(crate) use nodes::{Changes, Drain, Nodes, NodesCommand, SomeNodes};
+pub(crate) use trust::{Login, Token, TokenCommand, TokenCreate};
 
 /// Runs distributed training: hand it the manifest you already have.
 #[derive(Debug, Parser)]
@@ -26,10 +28,11 @@ pub(crate) struct Cli {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The coordinator, http://HOST:PORT, or several of its members with commas between them. Without it: the embedded one of this data directory.
+    /// The coordinator, https://HOST:PORT, or several of its members with commas between them. Without it: the one that
+    /// `muster login` has named, or the one that runs on this data directory.
     #[arg(long, global = true, env = "MUSTER_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// The file with the coordinator's token. Without it: the one in the data directory.
+    /// The file with a user token. Without it: that of `muster login`, or what lies in the data directory.
     #[arg(long, global = true, env = "MUSTER_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Where an embedded coordinator and agent keep everything.
@@ -78,6 +81,14 @@ pub(crate) enum Command {
     Nodes(Nodes),
     /// Show the members of the coordinator, take one out, or let another lead.
     Members(Members),
+    /// Make, show and remove tokens: for machines that join, and for users.
+    Token(Token),
+    /// Remember a coordinator and a user token for the commands that follow.
+    Login(Login),
+    /// Forget what `login` has remembered.
+    Logout,
+    /// Show for whom the coordinator takes you, and what you may do.
+    Whoami(Output),
     /// Write the coordinator's whole state into a file.
     Backup(Backup),
     /// Make the data directory of a new coordinator from a backup.
@@ -175,6 +186,12 @@ pub(crate) struct Doors {
     /// How many seconds an agent may be silent before its node counts as unreachable.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     pub(crate) lease: Duration,
+    /// Speak TLS on loopback too. Addresses that others can reach have it always.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Where other members, agents and clients reach the gRPC door. [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
 }
 
 /// What a node offers.
@@ -203,12 +220,9 @@ pub(crate) struct Coordinator {
     /// there.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) join: Option<String>,
-    /// The file with the cluster's token, for --join.
+    /// The file with a join token of the role member, for --join. On loopback without TLS: with the others' own token.
     #[arg(long, value_name = "FILE")]
     pub(crate) join_token_file: Option<PathBuf>,
-    /// Where other members, agents and clients reach the gRPC door. [default: where it listens]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) advertise: Option<String>,
 }
 
 /// `muster backup`
@@ -259,6 +273,9 @@ pub(crate) struct Agent {
     /// The address at which this node's ranks can be reached. [default: found out]
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
+    /// The file with a join token of the role agent. Needed only until the agent has its certificate.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) node: Node,
 }

@@ -84,7 +84,9 @@ impl From<ClientError> for Failure {
         let exit = match &error {
             ClientError::Unreachable { .. } => UNREACHABLE,
             ClientError::Refused { .. } => REFUSED,
-            ClientError::Address { .. } | ClientError::Token => USAGE,
+            ClientError::Address { .. }
+            | ClientError::NoAuthority { .. }
+            | ClientError::Tls { .. } => USAGE,
         };
         Self { exit, code: error.code().map(ToOwned::to_owned), message: error.to_string() }
     }

@@ -9,6 +9,7 @@ mod connect;
 mod daemon;
 mod exit;
 mod files;
+mod login;
 mod output;
 mod target;
 

@@ -1,9 +1,11 @@
 //! `muster agent`
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use muster_agent::agent::Agent;
+use muster_agent::agent::{Access, Agent};
 use muster_service::{OnEnd, OnStop, Signals, Supervisor, TaskKind};
+use muster_trust::JoinToken;
 
 use super::coordinator::start_logging;
 use super::node_options::{Home, agent_config};
@@ -18,18 +20,38 @@ pub(super) const AGENT: TaskKind =
 
 /// A start that failed.
 pub(super) fn failed(error: &muster_agent::agent::Error) -> Failure {
-    Failure::unreachable("M3001", format!("the agent cannot start: {error}"))
+    let code = match error {
+        muster_agent::agent::Error::Enrol(_) => "M1012",
+        _ => "M3001",
+    };
+    Failure::unreachable(code, format!("the agent cannot start: {error}"))
+}
+
+/// What lets the agent in.
+fn access(global: &Global, args: &Args, data: &Path) -> Result<Access, Failure> {
+    let is_tls = global.server.as_ref().is_some_and(|server| server.starts_with("https://"));
+    if !is_tls {
+        let path = global.token_file.clone();
+        let path = path.unwrap_or_else(|| muster_coordinator::token_path(data));
+        return Ok(Access::OwnersToken(read_token(&path)?));
+    }
+    let Some(file) = &args.join_token_file else { return Ok(Access::Joined { token: None }) };
+    // Once the agent has a certificate, the file may be gone or used up.
+    if !muster_trust::exists(file) {
+        return Ok(Access::Joined { token: None });
+    }
+    let token = JoinToken::parse(&read_token(file)?);
+    let token = token.map_err(|error| Failure::unreachable("M1012", error.to_string()))?;
+    Ok(Access::Joined { token: Some(token) })
 }
 
 pub(super) fn run(global: &Global, args: Args) -> Result<ExitCode, Failure> {
     start_logging(global);
     let data = data_dir(global)?;
     let Some(coordinator) = global.server.clone() else {
-        return Err(Failure::usage("name the coordinator with --server http://HOST:PORT"));
+        return Err(Failure::usage("name the coordinator with --server https://HOST:PORT"));
     };
-    let token_file =
-        global.token_file.clone().unwrap_or_else(|| muster_coordinator::token_path(&data));
-    let home = Home { coordinator, token: read_token(&token_file)?, address: args.address };
+    let home = Home { access: access(global, &args, &data)?, coordinator, address: args.address };
     let config = agent_config(&data, &args.node, home)?;
     daemon_runtime()?.block_on(async {
         let signals = Signals::listen()?;

@@ -11,6 +11,7 @@ mod env;
 mod explain;
 mod follow;
 mod get;
+mod login;
 mod logs;
 mod members;
 mod node_options;
@@ -20,6 +21,7 @@ mod run;
 mod status;
 mod submit;
 mod suspend;
+mod token;
 mod up;
 mod version;
 mod wait;
@@ -67,6 +69,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         },
         Command::Backup(args) => client(backup::backup(&global, &args)),
         Command::Restore(args) => backup::restore(&global, &args),
+        Command::Token(args) => client(token::run(&global, &args)),
+        Command::Login(args) => client(login::login(&global, &args)),
+        Command::Logout => login::logout(),
+        Command::Whoami(output) => client(login::who_am_i(&global, output.output)),
         Command::Members(args) => client(members::run(&global, &args)),
         Command::Nodes(args) => client(nodes::run(&global, &args)),
         Command::Status(output) => client(status::run(&global, output.output)),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use muster_agent::agent::{Config, EnvironmentOptions, default_node_name};
+use muster_agent::agent::{Access, Config, EnvironmentOptions, default_node_name};
 use muster_agent::machine::{CgroupOptions, Overrides};
 use muster_agent::runtime::ShimCommand;
 use muster_environments::{EnvironmentStore, Machine};
@@ -15,7 +15,7 @@ use crate::exit::Failure;
 /// The coordinator that an agent belongs to.
 pub(super) struct Home {
     pub(super) coordinator: String,
-    pub(super) token: String,
+    pub(super) access: Access,
     pub(super) address: Option<IpAddr>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn agent_config(data: &Path, node: &Node, home: Home) -> Result<Confi
     Ok(Config {
         data: data.join("agent"),
         coordinator: home.coordinator,
-        token: home.token,
+        access: home.access,
         node_name,
         address: home.address,
         overrides,

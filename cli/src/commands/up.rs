@@ -1,14 +1,15 @@
 //! `muster up`: a coordinator and an agent in one process.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::agent::Agent;
+use muster_agent::agent::{Access, Agent};
 use muster_coordinator::Coordinator;
 use muster_service::{Readiness, Signals, Stopped, Supervisor};
 use tracing::{error, info};
 
-use super::coordinator::{config, failed, start_logging};
+use super::coordinator::{config, endpoint, failed, start_logging};
 use super::node_options::{Home, agent_config};
 use crate::args::{Global, Up};
 use crate::connect::data_dir;
@@ -43,12 +44,15 @@ pub(super) fn run(global: &Global, args: &Up) -> Result<ExitCode, Failure> {
         let addresses = coordinator.addresses()?;
         let started =
             coordinator.start(supervisor.tasks(), &readiness).await.map_err(|e| failed(&e))?;
-        let grpc = format!("http://{}", addresses.grpc);
-        let home = Home {
-            coordinator: grpc.clone(),
-            token: addresses.token,
-            address: Some(addresses.grpc.ip()),
+        let endpoint = endpoint(&addresses, args.doors.advertise.as_deref());
+        let access = match (started.certifier(), addresses.token) {
+            (Some(certifier), _) => {
+                Access::Here(Arc::new(move |subject| certifier.certify(subject)))
+            }
+            (None, token) => Access::OwnersToken(token.unwrap_or_default()),
         };
+        let address = Some(addresses.grpc.ip()).filter(|address| !address.is_unspecified());
+        let home = Home { coordinator: endpoint.grpc.clone(), access, address };
         let agent_config = agent_config(&data, &args.node, home)?;
         let agent = Agent::open(agent_config, supervisor.tasks().clone())
             .await
@@ -56,8 +60,6 @@ pub(super) fn run(global: &Global, args: &Up) -> Result<ExitCode, Failure> {
         supervisor.tasks().spawn(super::agent::AGENT, async move {
             agent.run().await.map(|never| match never {})
         });
-        let http = format!("http://{}", addresses.http);
-        let endpoint = Endpoint { pid: std::process::id(), grpc, http };
         endpoint.publish(&data)?;
         if args.background {
             daemon::say_ready()?;
@@ -120,7 +122,7 @@ pub(super) async fn supervise(
 }
 
 /// As [`supervise`]; `stopping` is called once it is to stop.
-async fn supervise_until(
+pub(super) async fn supervise_until(
     (mut supervisor, mut signals): (Supervisor, Signals),
     idle: impl Future<Output = ()>,
     stopping: impl FnOnce(),

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use muster_proto::v1 as api;
 use muster_proto::v1::members_client::MembersClient;
 use muster_proto::v1::muster_client::MusterClient;
+use muster_proto::v1::trust_client::TrustClient;
+use muster_trust::Pass;
 use tonic::{Request, Streaming};
 use uuid::Uuid;
 
@@ -79,9 +81,9 @@ impl Client {
     /// A client that connects when it is first used. Several members' addresses are separated by commas.
     ///
     /// # Errors
-    /// When an address or the token cannot be used.
-    pub fn new(addresses: &str, token: &str) -> Result<Self, Error> {
-        Ok(Self { way: Way::new(addresses, token)?, retry: RetryPolicy::default() })
+    /// When an address cannot be used, or not with this pass.
+    pub fn new(addresses: &str, pass: Pass) -> Result<Self, Error> {
+        Ok(Self { way: Way::new(addresses, pass)?, retry: RetryPolicy::default() })
     }
 
     fn muster(&self) -> (String, MusterClient<Connection>) {
@@ -96,6 +98,11 @@ impl Client {
     fn of_members(&self) -> (String, MembersClient<Connection>) {
         let (address, connection) = self.way.current();
         (address, MembersClient::new(connection))
+    }
+
+    fn of_trust(&self) -> (String, TrustClient<Connection>) {
+        let (address, connection) = self.way.current();
+        (address, TrustClient::new(connection))
     }
 
     /// The same client with other patience.
@@ -327,6 +334,55 @@ impl Client {
     pub async fn transfer_leader(&self, to: u64) -> Result<(), Error> {
         let request = api::TransferLeaderRequest { to };
         call!(self, of_members, transfer_leader, request).map(|_| ())
+    }
+}
+
+// === impl Client: trust ===
+
+impl Client {
+    /// Makes a token. The reply is the only place where it can be read.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn create_token(
+        &self,
+        request: api::CreateTokenRequest,
+    ) -> Result<api::CreateTokenReply, Error> {
+        call!(self, of_trust, create_token, request)
+    }
+
+    /// All tokens, without their secrets.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn list_tokens(&self) -> Result<Vec<api::TokenInfo>, Error> {
+        call!(self, of_trust, list_tokens, api::ListTokensRequest {}).map(|reply| reply.tokens)
+    }
+
+    /// Removes a token: it lets nobody in any more.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn remove_token(&self, id: &str) -> Result<(), Error> {
+        let request = api::RemoveTokenRequest { id: id.to_owned() };
+        call!(self, of_trust, remove_token, request).map(|_| ())
+    }
+
+    /// Takes the certificates back that a subject has so far.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn revoke(&self, subject: &str) -> Result<(), Error> {
+        let request = api::RevokeRequest { subject: subject.to_owned() };
+        call!(self, of_trust, revoke, request).map(|_| ())
+    }
+
+    /// Who the coordinator takes this client for.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn who_am_i(&self) -> Result<api::WhoAmIReply, Error> {
+        call!(self, of_trust, who_am_i, api::WhoAmIRequest {})
     }
 }
 

@@ -32,9 +32,23 @@ pub enum Error {
         /// What was given.
         address: String,
     },
-    /// The token has characters that no token has.
-    #[error("the token cannot be used: it has characters that no token has")]
-    Token,
+    /// TLS is spoken there, and nothing says whom to believe.
+    #[error(
+        "{address} speaks TLS, and nothing here says whom to believe there: log in with `muster login`, or name a user \
+         token with --token-file"
+    )]
+    NoAuthority {
+        /// What was given.
+        address: String,
+    },
+    /// The credential is for TLS, and the address is not.
+    #[error(
+        "{address} would be spoken to in the clear, and the token or certificate is for TLS; write it as https://HOST:PORT"
+    )]
+    Tls {
+        /// What was given.
+        address: String,
+    },
 }
 
 impl Error {
@@ -68,7 +82,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { kind, .. } => *kind == Code::Unavailable,
-            Self::Address { .. } | Self::Token => false,
+            Self::Address { .. } | Self::NoAuthority { .. } | Self::Tls { .. } => false,
         }
     }
 
@@ -78,7 +92,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { kind, .. } => matches!(kind, Code::Unavailable | Code::Aborted),
-            Self::Address { .. } | Self::Token => false,
+            Self::Address { .. } | Self::NoAuthority { .. } | Self::Tls { .. } => false,
         }
     }
 
@@ -88,7 +102,7 @@ impl Error {
         match self {
             Self::Refused { code, .. } => code.as_deref(),
             Self::Unreachable { .. } => Some("M5001"),
-            Self::Address { .. } | Self::Token => Some("M5002"),
+            Self::Address { .. } | Self::NoAuthority { .. } | Self::Tls { .. } => Some("M5002"),
         }
     }
 

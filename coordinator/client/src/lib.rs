@@ -12,4 +12,5 @@ pub use client::{BackupStream, Client, LogStream, WatchStream};
 pub use error::Error;
 pub use muster_proto::SESSION_PROTOCOL;
 pub use muster_proto::v1 as api;
+pub use muster_trust::Pass;
 pub use retry::RetryPolicy;

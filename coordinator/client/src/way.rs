@@ -3,11 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
+use muster_trust::Pass;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::transport::Channel;
 
 use crate::error::Error;
 
@@ -17,24 +15,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Who is silent for so long is asked whether it lives, and given up after as long again.
 const ALIVE_WITHIN: Duration = Duration::from_secs(3);
 
-/// Shows the token with every request.
-#[derive(Debug, Clone)]
-pub(crate) struct ShowToken(MetadataValue<Ascii>);
-
-impl Interceptor for ShowToken {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
-    }
-}
-
 /// A connection that shows the token.
-pub(crate) type Connection = InterceptedService<Channel, ShowToken>;
+pub(crate) type Connection = InterceptedService<Channel, Pass>;
 
 /// Knows some members, and which of them to ask; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Way {
-    token: ShowToken,
+    pass: Pass,
     /// The members that were named.
     servers: Arc<Vec<String>>,
     current: Arc<Mutex<Current>>,
@@ -53,7 +40,7 @@ impl Way {
     ///
     /// # Errors
     /// When an address or the token cannot be used.
-    pub(crate) fn new(addresses: &str, token: &str) -> Result<Self, Error> {
+    pub(crate) fn new(addresses: &str, pass: Pass) -> Result<Self, Error> {
         let servers: Vec<String> = addresses
             .split(',')
             .map(|address| address.trim().trim_end_matches('/').to_owned())
@@ -62,24 +49,17 @@ impl Way {
         let Some(first) = servers.first() else {
             return Err(Error::Address { address: addresses.to_owned() });
         };
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {token}").parse().map_err(|_| Error::Token)?;
-        value.set_sensitive(true);
         let channels: Result<Vec<Channel>, Error> =
-            servers.iter().map(|address| channel(address)).collect();
+            servers.iter().map(|address| channel(address, &pass)).collect();
         let current =
             Current { address: first.clone(), channel: channels?.swap_remove(0), next: 1 };
-        Ok(Self {
-            token: ShowToken(value),
-            servers: Arc::new(servers),
-            current: Arc::new(Mutex::new(current)),
-        })
+        Ok(Self { pass, servers: Arc::new(servers), current: Arc::new(Mutex::new(current)) })
     }
 
     /// The member to ask now, and a connection to it.
     pub(crate) fn current(&self) -> (String, Connection) {
         let current = self.lock();
-        let connection = InterceptedService::new(current.channel.clone(), self.token.clone());
+        let connection = InterceptedService::new(current.channel.clone(), self.pass.clone());
         (current.address.clone(), connection)
     }
 
@@ -96,7 +76,7 @@ impl Way {
             // Somebody else has moved on already.
             return false;
         }
-        let hint = error.leader().map(|leader| format!("http://{leader}"));
+        let hint = error.leader().map(|leader| format!("{}://{leader}", self.pass.scheme()));
         let named = hint.is_some();
         let next = match hint {
             Some(leader) => leader,
@@ -109,7 +89,7 @@ impl Way {
             }
             None => return false,
         };
-        let Ok(channel) = channel(&next) else { return false };
+        let Ok(channel) = channel(&next, &self.pass) else { return false };
         current.address = next;
         current.channel = channel;
         named
@@ -121,20 +101,25 @@ impl Way {
 }
 
 /// A channel that connects when it is first used.
-fn channel(address: &str) -> Result<Channel, Error> {
-    // Without TLS an https address would be spoken to in the clear, and a path means another door.
-    let authority = address.strip_prefix("http://").unwrap_or_default();
-    if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
-        return Err(Error::Address { address: address.to_owned() });
+fn channel(address: &str, pass: &Pass) -> Result<Channel, Error> {
+    // An https address that is spoken to in the clear would tell the token to everybody on the way.
+    let wrong = || Error::Address { address: address.to_owned() };
+    let (scheme, authority) = address.split_once("://").ok_or_else(wrong)?;
+    if scheme != pass.scheme() {
+        return Err(match scheme {
+            "https" => Error::NoAuthority { address: address.to_owned() },
+            "http" => Error::Tls { address: address.to_owned() },
+            _ => wrong(),
+        });
     }
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|_| Error::Address { address: address.to_owned() })?;
-    Ok(endpoint
+    let dialler = pass.dialler();
+    let endpoint = dialler
+        .endpoint(authority)
+        .map_err(|_| wrong())?
         .connect_timeout(CONNECT_WITHIN)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(ALIVE_WITHIN)
-        .keep_alive_timeout(ALIVE_WITHIN)
-        .connect_lazy())
+        .keep_alive_timeout(ALIVE_WITHIN);
+    Ok(dialler.channel(&endpoint))
 }
 
 #[cfg(test)]
@@ -142,6 +127,10 @@ mod tests {
     use tonic::Code;
 
     use super::*;
+
+    fn pass() -> Pass {
+        Pass::plain("t").unwrap()
+    }
 
     fn refused(leader: Option<&str>) -> Error {
         Error::Refused {
@@ -154,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_member_is_asked_when_one_does_not_answer_and_the_leader_when_it_is_named() {
-        let way = Way::new("http://a:1, http://b:1", "t").unwrap();
+        let way = Way::new("http://a:1, http://b:1", pass()).unwrap();
         let gone = Error::Unreachable { address: "http://a:1".into(), why: "gone".into() };
         assert!(!way.failed("http://a:1", &gone));
         assert_eq!(way.address(), "http://b:1");
@@ -170,12 +159,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_lone_member_stays_the_one_that_is_asked() {
-        let way = Way::new("http://a:1/", "t").unwrap();
+        let way = Way::new("http://a:1/", pass()).unwrap();
         let gone = Error::Unreachable { address: "http://a:1".into(), why: "gone".into() };
         way.failed("http://a:1", &gone);
         assert_eq!(way.address(), "http://a:1");
         for wrong in [" , ", "https://a:1", "a:1", "http://a:1/foo", "http://u@a:1", "http://"] {
-            assert!(Way::new(wrong, "t").is_err(), "{wrong}");
+            assert!(Way::new(wrong, pass()).is_err(), "{wrong}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster_trust::JoinToken;
 use thiserror::Error;
 
 /// The port of the gRPC door when none is given.
@@ -14,13 +15,18 @@ pub const HTTP_PORT: u16 = 7451;
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
-    /// An address that others could reach.
+    /// An address that others could reach, in the clear.
     #[error(
-        "refusing to listen on {0}: without TLS everybody who can reach that address could run \
-         commands here; use a loopback address such as 127.0.0.1:{port}",
+        "refusing to listen on {0} without TLS: everybody on the way could read what is said there; use a loopback \
+         address such as 127.0.0.1:{port}, or --tls",
         port = .0.port()
     )]
     NotLoopback(SocketAddr),
+    /// Others are told an address that means everybody's own machine.
+    #[error(
+        "{0} cannot be dialled by others; say with --advertise HOST:PORT where they reach this member"
+    )]
+    Advertise(SocketAddr),
     /// A lease that makes no sense.
     #[error(
         "a lease of {0:?} is too short: agents speak up four times in its length; use at least 1s"
@@ -44,6 +50,8 @@ pub struct Config {
     /// The cluster that a new member is to join; none for the first member of a new cluster. A member that belongs to a
     /// cluster already stays there.
     pub join: Option<Join>,
+    /// TLS also on loopback. Elsewhere there is nothing else.
+    pub tls: bool,
 }
 
 /// How a new member joins a cluster.
@@ -51,8 +59,17 @@ pub struct Config {
 pub struct Join {
     /// HOST:PORT of any of its members.
     pub through: String,
-    /// The cluster's token.
-    pub token: String,
+    /// What lets it in.
+    pub with: JoinWith,
+}
+
+/// What lets a new member into a cluster.
+#[derive(Debug, Clone)]
+pub enum JoinWith {
+    /// The token of the others' data directories, in the clear, on loopback.
+    OwnersToken(String),
+    /// A join token of the role member, over TLS.
+    Token(JoinToken),
 }
 
 impl Config {
@@ -66,7 +83,14 @@ impl Config {
             lease: Duration::from_secs(10),
             advertise: None,
             join: None,
+            tls: false,
         }
+    }
+
+    /// Whether the gRPC door speaks TLS: always where others can reach it.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls || !self.grpc.ip().is_loopback()
     }
 
     /// Checks everything.
@@ -74,10 +98,11 @@ impl Config {
     /// # Errors
     /// What cannot be used.
     pub fn validate(&self) -> Result<(), Error> {
-        for address in [self.grpc, self.http] {
-            if !address.ip().is_loopback() {
-                return Err(Error::NotLoopback(address));
-            }
+        if !self.is_tls() && !self.http.ip().is_loopback() {
+            return Err(Error::NotLoopback(self.http));
+        }
+        if self.grpc.ip().is_unspecified() && self.advertise.is_none() {
+            return Err(Error::Advertise(self.grpc));
         }
         if self.lease < Duration::from_secs(1) {
             return Err(Error::Lease(self.lease));
@@ -91,12 +116,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_addresses_are_listened_on() {
+    fn nothing_is_said_in_the_clear_where_others_could_hear_it() {
         let mut config = Config::new("/tmp/x".into());
         assert_eq!(config.validate(), Ok(()));
         config.http = "[::1]:0".parse().unwrap();
         assert_eq!(config.validate(), Ok(()));
-        config.grpc = "0.0.0.0:7450".parse().unwrap();
+        assert!(!config.is_tls());
+        config.http = "10.0.0.1:7451".parse().unwrap();
         assert!(matches!(config.validate(), Err(Error::NotLoopback(_))));
+        config.grpc = "10.0.0.1:7450".parse().unwrap();
+        assert!(config.is_tls());
+        assert_eq!(config.validate(), Ok(()));
+        config.grpc = "0.0.0.0:7450".parse().unwrap();
+        assert!(matches!(config.validate(), Err(Error::Advertise(_))));
+        config.advertise = Some("gpu-1:7450".into());
+        assert_eq!(config.validate(), Ok(()));
     }
 }

@@ -10,17 +10,19 @@ use muster_proto::v1::agents_server::AgentsServer;
 use muster_proto::v1::members_server::MembersServer;
 use muster_proto::v1::muster_server::MusterServer;
 use muster_proto::v1::peers_server::PeersServer;
+use muster_proto::v1::trust_server::TrustServer;
 use muster_service::{OnEnd, OnStop, Readiness, TaskKind, Tasks};
+use muster_trust::{Door, DoorLimits, Identity, Pass, Subject};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
+use crate::access::{AccessLayer, Guard};
 use crate::brain::{self, AddressBook, Brain, BrainConfig, Fatal, OpenBrain, Origin};
 use crate::clock::Clock;
-use crate::config::{Config, Error as ConfigError};
-use crate::grpc::{Api, ApiContext, BearerAuth, MembersApi};
-use crate::http::{HttpContext, router};
+use crate::config::{Config, Error as ConfigError, JoinWith};
+use crate::grpc::{Api, ApiContext, MembersApi};
+use crate::http::{HttpContext, HttpListener, router};
 use crate::hub::Hub;
 use crate::idle::{self, Activity};
 use crate::logs::LogRelay;
@@ -29,6 +31,7 @@ use crate::peers::{self, Dial, Joined, Outbox, PeerService, SenderContext};
 use crate::planner::{self, Waits};
 use crate::sessions::{AgentService, Details, Leases, SessionContext};
 use crate::token;
+use crate::trust::{Error as TrustError, Trust, TrustApi};
 
 const BRAIN: TaskKind =
     TaskKind { name: "brain", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
@@ -40,6 +43,8 @@ const PEERS: TaskKind =
     TaskKind { name: "peers", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const ANNOUNCE: TaskKind =
     TaskKind { name: "announce", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
+const RENEW: TaskKind =
+    TaskKind { name: "renew", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const LEASES: TaskKind =
     TaskKind { name: "leases", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 
@@ -81,6 +86,9 @@ pub enum Error {
         /// What it said.
         why: String,
     },
+    /// The cluster's authority, or a certificate of it.
+    #[error("the cluster's trust: {0}")]
+    Trust(String),
     /// The token has characters that no token has.
     #[error("the cluster's token cannot be used: it has characters that no token has")]
     Token,
@@ -102,8 +110,8 @@ pub struct Coordinator {
     config: Config,
     grpc: TcpListener,
     http: TcpListener,
-    token: String,
-    dial: Dial,
+    /// The token of the data directory; none with TLS.
+    token: Option<String>,
     /// Where the others reach it, HOST:PORT.
     address: String,
 }
@@ -113,9 +121,30 @@ pub struct Started {
     brain: Brain,
     hub: Arc<Hub>,
     activity: Activity,
+    trust: Option<Trust>,
+}
+
+/// Makes certificates for what runs in the same process as a member.
+#[derive(Debug, Clone)]
+pub struct Certifier(Trust);
+
+impl Certifier {
+    /// An identity for a subject.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn certify(&self, subject: &Subject) -> Result<Identity, String> {
+        self.0.certify(subject).map_err(|error| error.to_string())
+    }
 }
 
 impl Started {
+    /// Makes certificates for what runs in the same process; none without TLS.
+    #[must_use]
+    pub fn certifier(&self) -> Option<Certifier> {
+        self.trust.clone().map(Certifier)
+    }
+
     /// Waits until nobody has needed the coordinator for `span`: no request came, nobody watched, and every
     /// job had ended. Never ends when there is no span.
     pub async fn idle(self, span: Option<Duration>) {
@@ -133,8 +162,10 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// The HTTP door.
     pub http: SocketAddr,
-    /// The token that opens the gRPC door.
-    pub token: String,
+    /// The token that opens the gRPC door; none with TLS.
+    pub token: Option<String>,
+    /// Whether the gRPC door speaks TLS.
+    pub tls: bool,
 }
 
 impl Coordinator {
@@ -148,14 +179,18 @@ impl Coordinator {
         let http = listen(config.http, "--http-listen").await?;
         let data = |source| Error::Data { path: config.data.display().to_string(), source };
         make_private(&config.data).map_err(data)?;
-        if let Some(join) = config.join.as_ref().filter(|_| !is_member(&config)) {
-            token::adopt(&config.data, &join.token).map_err(data)?;
-        }
-        let token = token::load_or_create(&config.data).map_err(data)?;
-        let dial = Dial::new(&token).ok_or(Error::Token)?;
+        let token = match (config.is_tls(), config.join.as_ref().filter(|_| !is_member(&config))) {
+            (true, _) => None,
+            (false, joins) => {
+                if let Some(JoinWith::OwnersToken(token)) = joins.map(|join| &join.with) {
+                    token::adopt(&config.data, token).map_err(data)?;
+                }
+                Some(token::load_or_create(&config.data).map_err(data)?)
+            }
+        };
         let listens = grpc.local_addr().map_err(data)?;
         let address = config.advertise.clone().unwrap_or_else(|| listens.to_string());
-        Ok(Self { config, grpc, http, token, dial, address })
+        Ok(Self { config, grpc, http, token, address })
     }
 
     /// Where it can be reached.
@@ -167,7 +202,14 @@ impl Coordinator {
             grpc: self.grpc.local_addr()?,
             http: self.http.local_addr()?,
             token: self.token.clone(),
+            tls: self.config.is_tls(),
         })
+    }
+
+    /// What this member shows as long as it has no certificate.
+    fn plain(&self) -> Result<Option<Pass>, Error> {
+        let Some(token) = &self.token else { return Ok(None) };
+        Pass::plain(token).map(Some).ok_or(Error::Token)
     }
 
     /// What this member begins as. One that is new asks its cluster to take it in.
@@ -175,12 +217,52 @@ impl Coordinator {
         let Some(join) = self.config.join.as_ref().filter(|_| !is_member(&self.config)) else {
             return Ok((Origin::NewCluster, AddressBook::new()));
         };
-        let joined = peers::join(&self.dial, &join.through, &self.address).await;
-        let Joined { cluster, member, known } = joined.map_err(|status| Error::Join {
+        let failed = |status: tonic::Status| Error::Join {
             through: join.through.clone(),
             why: status.message().to_owned(),
-        })?;
+        };
+        let joined = match (&join.with, self.plain()?) {
+            (JoinWith::Token(token), None) => {
+                let enrolled = peers::enrol(token, &join.through, &self.address).await;
+                let (joined, authority) = enrolled.map_err(failed)?;
+                let directory = Trust::directory(&self.config.data);
+                authority.store(&directory).map_err(|error| Error::Trust(error.to_string()))?;
+                joined
+            }
+            (JoinWith::OwnersToken(_), Some(pass)) => {
+                let dial = Dial::new(pass);
+                peers::join(&dial, &join.through, &self.address).await.map_err(failed)?
+            }
+            (JoinWith::Token(_), Some(_)) => {
+                return Err(Error::Trust(
+                    "with a join token a member speaks TLS: add --tls, or listen on an address that others can reach"
+                        .into(),
+                ));
+            }
+            (JoinWith::OwnersToken(_), None) => {
+                return Err(Error::Trust(
+                    "with TLS a member joins with a join token: `muster token create --role member` on a member makes one"
+                        .into(),
+                ));
+            }
+        };
+        let Joined { cluster, member, known } = joined;
         Ok((Origin::Joined { cluster, member }, known))
+    }
+
+    /// What this member holds of its cluster's trust.
+    async fn trust(
+        &self,
+        brain: &Brain,
+        (cluster, member): (&str, u64),
+    ) -> Result<Option<Trust>, Error> {
+        if !self.config.is_tls() {
+            return Ok(None);
+        }
+        let is_alone = brain.peek(|state| state.tables().members.iter().count() <= 1).await;
+        let is_alone = is_alone.unwrap_or(false) && self.config.join.is_none();
+        let opened = Trust::open(&self.config.data, (cluster, member), is_alone);
+        opened.map(Some).map_err(|error: TrustError| Error::Trust(error.to_string()))
     }
 
     /// Recovers the state and starts everything. Ready once `readiness` says so.
@@ -202,10 +284,22 @@ impl Coordinator {
             // The sender is dropped without a word only if the thread panicked.
             ended.await.unwrap_or(Err(Fatal::Panicked))
         });
+        let trust = self.trust(&brain, (&cluster, member)).await?;
+        let pass = match &trust {
+            Some(trust) => Some(Pass::identity(trust.identity())),
+            None => self.plain()?,
+        };
+        let dial = Dial::new(pass.ok_or(Error::Token)?);
+        if let Some(trust) = trust.clone() {
+            tasks.spawn(RENEW, async move {
+                let never: Result<(), Infallible> = Err(trust.renew().await);
+                never
+            });
+        }
         let senders = SenderContext {
             cluster: cluster.clone(),
             member,
-            dial: self.dial.clone(),
+            dial: dial.clone(),
             inbox: inbox.clone(),
             outbox,
             snapshots: snapshots.clone(),
@@ -213,7 +307,7 @@ impl Coordinator {
         };
         tasks.spawn(PEERS, stopping(peers::run(senders, brain.clone())));
         let own = (member, self.address.clone());
-        tasks.spawn(ANNOUNCE, stopping(peers::announce(brain.clone(), self.dial.clone(), own)));
+        tasks.spawn(ANNOUNCE, stopping(peers::announce(brain.clone(), dial, own)));
         let peers = PeerService::new(
             brain.clone(),
             inbox,
@@ -249,7 +343,7 @@ impl Coordinator {
             cluster: Uid(cluster.clone()),
         };
         let activity = Activity::new();
-        let started = Started { brain, hub: Arc::clone(&hub), activity };
+        let started = Started { brain, hub: Arc::clone(&hub), activity, trust };
         let brain = started.brain.clone();
         let http = HttpContext { readiness: readiness.clone(), metrics, brain, hub, logs };
         self.serve((api, sessions, http), (peers, &started), (cluster, tasks));
@@ -262,7 +356,10 @@ impl Coordinator {
         (peers, started): (PeerService, &Started),
         (cluster, tasks): (String, &Tasks),
     ) {
-        let auth = BearerAuth::new(&self.token, started.activity.clone());
+        let known = started.brain.known();
+        let guard = Guard::new(self.token.clone(), known, started.activity.clone());
+        let trust = TrustApi::new(started.brain.clone(), started.trust.clone());
+        let identity = started.trust.as_ref().map(|trust| trust.identity().clone());
         let brain = started.brain.clone();
         let limit = muster_proto::MAX_MESSAGE_BYTES;
         let api = MusterServer::new(Api::new(api))
@@ -278,11 +375,13 @@ impl Coordinator {
             .max_concurrent_streams(STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .layer(tonic::service::InterceptorLayer::new(auth))
+            .layer(AccessLayer::new(guard))
             .add_service(api)
             .add_service(agents)
             .add_service(peers)
-            .add_service(MembersServer::new(members));
+            .add_service(MembersServer::new(members))
+            .add_service(TrustServer::new(trust));
+        let http_identity = identity.clone();
         let is_joining = self.config.join.is_some();
         let stop = tasks.token().clone();
         tasks.spawn(GRPC, async move {
@@ -292,16 +391,31 @@ impl Coordinator {
             if is_alone.unwrap_or(true) && !is_joining && brain.leads().await.is_err() {
                 return Ok(());
             }
-            // On the listener: what the builder says of sockets holds only for one that it binds itself. Without it
-            // an answer of two frames waits for the client's delayed acknowledgement, 40 ms.
-            let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
-            server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
+            let (incoming, driven) = door(self.grpc, identity.as_ref(), DoorLimits::grpc()).open();
+            tokio::select! {
+                served = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()) => served,
+                never = driven => match never {},
+            }
         });
         let stop = tasks.token().clone();
         tasks.spawn(HTTP, async move {
-            let served = axum::serve(self.http, router(http));
-            served.with_graceful_shutdown(stop.cancelled_owned()).await
+            let address = self.http.local_addr()?;
+            // On loopback nobody listens in, and what asks there has no way to know the authority.
+            let identity = http_identity.filter(|_| !address.ip().is_loopback());
+            let (incoming, driven) = door(self.http, identity.as_ref(), DoorLimits::http()).open();
+            let served = axum::serve(HttpListener { incoming, address }, router(http));
+            tokio::select! {
+                served = served.with_graceful_shutdown(stop.cancelled_owned()) => served,
+                never = driven => match never {},
+            }
         });
+    }
+}
+
+fn door(listener: TcpListener, identity: Option<&Identity>, limits: DoorLimits) -> Door {
+    match identity {
+        Some(identity) => Door::tls(listener, identity, limits),
+        None => Door::plain(listener, limits),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP door: liveness, readiness and metrics.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use muster_service::Readiness;
+use muster_trust::{Incoming, Visitor};
 
 use crate::brain::Brain;
 use crate::hub::Hub;
@@ -22,6 +24,33 @@ pub(crate) struct HttpContext {
     pub(crate) brain: Brain,
     pub(crate) hub: Arc<Hub>,
     pub(crate) logs: Arc<LogRelay>,
+}
+
+/// Connections for axum.
+#[derive(Debug)]
+pub(crate) struct HttpListener {
+    pub(crate) incoming: Incoming,
+    pub(crate) address: SocketAddr,
+}
+
+impl axum::serve::Listener for HttpListener {
+    type Io = Visitor;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Visitor, SocketAddr) {
+        match self.incoming.next().await {
+            Some(visitor) => {
+                let from = visitor.peer().address;
+                (visitor, from)
+            }
+            // The door is closed, and axum about to be.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
 }
 
 /// The routes.

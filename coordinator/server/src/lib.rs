@@ -3,6 +3,7 @@
 //! tonic and axum around the brain: front doors, agents' sessions, the planner's pump and the thread that
 //! owns state, consensus and disk. See `docs/architecture.md`.
 
+mod access;
 mod backup;
 mod brain;
 mod clock;
@@ -19,8 +20,9 @@ mod peers;
 mod planner;
 mod sessions;
 mod token;
+mod trust;
 
 pub use backup::{Error as RestoreError, Restored, restore};
-pub use config::{Config, Error as ConfigError, GRPC_PORT, HTTP_PORT, Join};
-pub use coordinator::{Addresses, Coordinator, Error, Started};
+pub use config::{Config, Error as ConfigError, GRPC_PORT, HTTP_PORT, Join, JoinWith};
+pub use coordinator::{Addresses, Certifier, Coordinator, Error, Started};
 pub use token::token_path;

@@ -22,7 +22,7 @@ use crate::subject::Subject;
 /// How long the authority lives.
 const YEARS: u64 = 10;
 /// Certificates count from a little before now: clocks differ.
-const BEFORE: Duration = Duration::from_secs(300);
+pub(crate) const BEFORE: Duration = Duration::from_secs(300);
 
 /// Why there is no certificate.
 #[derive(Debug, Error)]

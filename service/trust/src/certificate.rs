@@ -31,6 +31,12 @@ pub struct CaCertificate {
 }
 
 impl Fingerprint {
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Of a certificate in DER.
     #[must_use]
     pub fn of(der: &[u8]) -> Self {

@@ -39,6 +39,8 @@ pub struct DoorLimits {
     pub patience: Duration,
     /// How many bytes are first words: 24 are the preface of HTTP/2 (RFC 9113, section 3.4).
     pub first_words: usize,
+    /// What is spoken, as in ALPN (RFC 7301).
+    pub speaks: &'static [u8],
 }
 
 impl DoorLimits {
@@ -51,13 +53,21 @@ impl DoorLimits {
             waiting: 1_024,
             patience: Duration::from_secs(10),
             first_words: 24,
+            speaks: tls::H2,
         }
     }
 
     /// For HTTP/1.1.
     #[must_use]
     pub fn http() -> Self {
-        Self { proven: 1_024, strangers: 1_024, waiting: 256, first_words: 1, ..Self::grpc() }
+        Self {
+            proven: 1_024,
+            strangers: 1_024,
+            waiting: 256,
+            first_words: 1,
+            speaks: tls::HTTP1,
+            ..Self::grpc()
+        }
     }
 }
 
@@ -142,7 +152,10 @@ impl Door {
         let (send, visitors) = mpsc::channel(64);
         let counts = Arc::new(Counts::default());
         let acceptor = self.identity.as_ref().map(|identity| {
-            (TlsAcceptor::from(tls::server(identity)), identity.cluster().to_owned())
+            (
+                TlsAcceptor::from(tls::server(identity, self.limits.speaks)),
+                identity.cluster().to_owned(),
+            )
         });
         let hall = Arc::new(Hall {
             acceptor,
@@ -234,7 +247,7 @@ impl Hall {
                     }
                 };
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let subject = match shown.map(|shown| Subject::of_certificate(shown, cluster)) {
+                let subject = match shown.map(|shown| Subject::dated(shown, cluster)) {
                     None => None,
                     Some(Ok(subject)) => Some(subject),
                     Some(Err(error)) => {
@@ -249,7 +262,8 @@ impl Hall {
         let room = self.room(subject.is_some())?;
         let mut first = vec![0; self.limits.first_words];
         stream.read_exact(&mut first).await.ok()?;
-        let peer = Peer { address, subject, is_tls: self.acceptor.is_some() };
+        let (subject, since) = subject.map_or((None, 0), |(subject, since)| (Some(subject), since));
+        let peer = Peer { address, subject, since, is_tls: self.acceptor.is_some() };
         Some(Visitor { stream, first, given: 0, peer, _room: room })
     }
 

@@ -81,7 +81,11 @@ impl KeyAndRequest {
         cluster: &str,
     ) -> Result<Identity, IdentityError> {
         let own = pem("CERTIFICATE", certificate);
-        Identity::from_pem(&format!("{}{own}{}", self.key_pem, ca.pem()), cluster)
+        let identity = Identity::from_pem(&format!("{}{own}{}", self.key_pem, ca.pem()))?;
+        if identity.cluster() != cluster {
+            return Err(IdentityError::Part("certificate, which is of another cluster,"));
+        }
+        Ok(identity)
     }
 }
 
@@ -126,7 +130,7 @@ impl Identity {
     ///
     /// # Errors
     /// See [`IdentityError`].
-    pub fn from_pem(text: &str, cluster: &str) -> Result<Self, IdentityError> {
+    pub fn from_pem(text: &str) -> Result<Self, IdentityError> {
         let key = PrivateKeyDer::from_pem_slice(text.as_bytes())
             .map_err(|_| IdentityError::Part("key"))?;
         let certificates: Vec<CertificateDer<'static>> =
@@ -136,7 +140,8 @@ impl Identity {
         let [own, authority] = <[_; 2]>::try_from(certificates)
             .map_err(|_| IdentityError::Part("chain of certificates"))?;
         let ca = CaCertificate::from_der(authority)?;
-        let subject = Subject::of_certificate(&own, cluster)?;
+        let cluster = Subject::cluster_of(&own)?;
+        let subject = Subject::of_certificate(&own, &cluster)?;
         let (_, read) =
             X509Certificate::from_der(&own).map_err(|_| IdentityError::Part("certificate"))?;
         let at = |seconds: i64| {
@@ -151,23 +156,18 @@ impl Identity {
             .map_err(|_| IdentityError::Part("key, which is not that of the certificate,"))?;
         let text = zeroize::Zeroizing::new(text.to_owned());
         let current = Current { key: Arc::new(certified), text, lives };
-        Ok(Self(Arc::new(Shared {
-            current: RwLock::new(current),
-            subject,
-            ca,
-            cluster: cluster.into(),
-        })))
+        Ok(Self(Arc::new(Shared { current: RwLock::new(current), subject, ca, cluster })))
     }
 
     /// Reads an identity's file; `None` where there is none.
     ///
     /// # Errors
     /// See [`IdentityError`].
-    pub fn load(path: &Path, cluster: &str) -> Result<Option<Self>, IdentityError> {
+    pub fn load(path: &Path) -> Result<Option<Self>, IdentityError> {
         if !files::exists(path) {
             return Ok(None);
         }
-        Self::from_pem(&files::read_private(path)?, cluster).map(Some)
+        Self::from_pem(&files::read_private(path)?).map(Some)
     }
 
     /// Writes its file.

@@ -5,6 +5,7 @@
 //! - [`Identity`]: a certificate with its key, which is replaced while connections go on.
 //! - [`JoinToken`], [`UserToken`]: what a person hands over; both pin the authority.
 //! - [`Door`]: accepts connections, TLS 1.3 or plain, and lets nobody hold up the others.
+//! - [`Pass`]: what a caller shows.
 //! - [`Dialler`]: makes connections, and checks who answers.
 //!
 //! One crypto provider: rustls with ring.
@@ -15,6 +16,7 @@ mod dial;
 mod door;
 mod files;
 mod identity;
+mod pass;
 mod subject;
 mod tls;
 mod token;
@@ -26,6 +28,7 @@ pub use dial::{AddressError, Dialler, SERVER_NAME};
 pub use door::{Counts, Door, DoorLimits, Incoming};
 pub use files::{Error as FileError, exists, read_private, write_private};
 pub use identity::{CsrError, Identity, IdentityError, KeyAndRequest};
+pub use pass::Pass;
 pub use subject::{Error as SubjectError, Subject};
 pub use token::{Error as TokenError, JoinToken, Secret, TokenHash, UserToken};
 pub use visitor::{Peer, Visitor};

@@ -10,6 +10,8 @@ use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::authority::BEFORE;
+
 /// Whom a certificate names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
@@ -110,26 +112,48 @@ impl Subject {
         Ok(subject)
     }
 
+    /// The cluster that a certificate is of, in DER. Says nothing of whether it is genuine.
+    ///
+    /// # Errors
+    /// When it is none of ours.
+    pub fn cluster_of(der: &[u8]) -> Result<String, Error> {
+        let (uri, _) = uri_of(der)?;
+        let rest = uri.strip_prefix("muster://").and_then(|rest| rest.split_once('/'));
+        let (cluster, _) = rest.ok_or_else(|| Error::Uri(uri.clone()))?;
+        Ok(cluster.to_owned())
+    }
+
     /// Whom a certificate names, in DER. Says nothing of whether it is genuine.
     ///
     /// # Errors
     /// When it names nobody in `cluster`.
     pub fn of_certificate(der: &[u8], cluster: &str) -> Result<Self, Error> {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Error::Unreadable)?;
-        let names = certificate.subject_alternative_name().map_err(|_| Error::Unreadable)?;
-        let names = names.map(|names| &names.value.general_names[..]).unwrap_or_default();
-        let uris: Vec<&str> = names
-            .iter()
-            .filter_map(|name| match name {
-                GeneralName::URI(uri) => Some(*uri),
-                _ => None,
-            })
-            .collect();
-        match uris[..] {
-            [uri] => Self::parse(uri, cluster),
-            _ => Err(Error::Uris(uris.len())),
-        }
+        Self::dated(der, cluster).map(|(subject, _)| subject)
     }
+
+    /// As [`Subject::of_certificate`], and when the certificate was made, in seconds of Unix time.
+    pub(crate) fn dated(der: &[u8], cluster: &str) -> Result<(Self, i64), Error> {
+        let (uri, made) = uri_of(der)?;
+        Ok((Self::parse(&uri, cluster)?, made))
+    }
+}
+
+/// The one URI of a certificate, and when it was made, in seconds of Unix time.
+fn uri_of(der: &[u8]) -> Result<(String, i64), Error> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Error::Unreadable)?;
+    let names = certificate.subject_alternative_name().map_err(|_| Error::Unreadable)?;
+    let names = names.map(|names| &names.value.general_names[..]).unwrap_or_default();
+    let uris: Vec<&str> = names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })
+        .collect();
+    let [uri] = uris[..] else { return Err(Error::Uris(uris.len())) };
+    let counts_from = certificate.validity().not_before.timestamp();
+    let made = counts_from + i64::try_from(BEFORE.as_secs()).unwrap_or(0);
+    Ok((uri.to_owned(), made))
 }
 
 impl fmt::Display for Subject {

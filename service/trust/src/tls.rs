@@ -12,9 +12,10 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::certificate::{CaCertificate, Fingerprint};
 use crate::identity::Identity;
 
-/// HTTP/2 for gRPC, and HTTP/1.1 for everything else.
-const H2: &[u8] = b"h2";
-const HTTP1: &[u8] = b"http/1.1";
+/// HTTP/2, for gRPC.
+pub(crate) const H2: &[u8] = b"h2";
+/// HTTP/1.1.
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 const SAFE: &str = "ring speaks TLS 1.3";
 const CA: &str = "the authority's certificate was checked when it was read";
@@ -24,7 +25,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// For whoever is called. A caller may show a certificate of the same authority; one of another ends the connection.
-pub(crate) fn server(identity: &Identity) -> Arc<ServerConfig> {
+pub(crate) fn server(identity: &Identity, speaks: &[u8]) -> Arc<ServerConfig> {
     let roots = Arc::new(identity.ca().roots().expect(CA));
     let clients = WebPkiClientVerifier::builder_with_provider(roots, provider())
         .allow_unauthenticated()
@@ -35,7 +36,7 @@ pub(crate) fn server(identity: &Identity) -> Arc<ServerConfig> {
         .expect(SAFE)
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(identity.clone()));
-    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    config.alpn_protocols = vec![speaks.to_vec()];
     // A ticket would prove somebody whose certificate has ended or was taken back since.
     config.send_tls13_tickets = 0;
     Arc::new(config)

@@ -20,6 +20,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whom the certificate names that was shown, if one was.
     pub subject: Option<Subject>,
+    /// When that certificate was made, in seconds of Unix time.
+    pub since: i64,
     /// Whether nobody can listen.
     pub is_tls: bool,
 }

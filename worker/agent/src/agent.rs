@@ -7,11 +7,13 @@
 mod config;
 mod convert;
 mod daemon;
+mod enrol;
 mod environments;
 mod identity;
 mod link;
 mod uploads;
 
-pub use config::{Config, Error as ConfigError, default_node_name};
+pub use config::{Access, Certify, Config, Error as ConfigError, default_node_name};
 pub use daemon::{Agent, Error};
+pub use enrol::Error as EnrolError;
 pub use environments::{EnvironmentOptions, Error as ImagesError, MappedImages, gpu_of};

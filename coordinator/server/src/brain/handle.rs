@@ -11,6 +11,8 @@ use muster_state::{Accepted, Body, State};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::access::Known;
+
 /// How many inputs may wait for the brain. A caller that finds the queue full waits, which is the
 /// backpressure that reaches clients and agents through their streams.
 pub(super) const QUEUE: usize = 4096;
@@ -84,6 +86,7 @@ pub(crate) struct Brain {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) role: watch::Receiver<RoleView>,
     pub(super) book: watch::Receiver<AddressBook>,
+    pub(super) known: watch::Receiver<Known>,
 }
 
 impl fmt::Debug for Brain {
@@ -214,6 +217,11 @@ impl Brain {
     /// Where members are, now and as it changes.
     pub(crate) fn book(&self) -> watch::Receiver<AddressBook> {
         self.book.clone()
+    }
+
+    /// Tokens and revocations, as they change.
+    pub(crate) fn known(&self) -> watch::Receiver<Known> {
+        self.known.clone()
     }
 
     /// Waits until this member leads.

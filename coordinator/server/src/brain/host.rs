@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::disk::{Disk, DiskError};
 use super::handle::{AddressBook, Look};
+use crate::access::Known;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::peers::Outbox;
@@ -23,6 +24,7 @@ pub(super) struct Machine {
     pub(super) outbox: Outbox,
     pub(super) role: watch::Sender<RoleView>,
     pub(super) book: watch::Sender<AddressBook>,
+    pub(super) known: watch::Sender<Known>,
     /// When the entry in flight was proposed.
     pub(super) proposed: Option<Instant>,
 }
@@ -68,6 +70,7 @@ impl Host for Machine {
         let state = self.disk.install(snapshot, write)?;
         info!(index = %snapshot.meta.at.index, "took the state over from the leader's snapshot");
         self.show_members(&state);
+        self.known.send_replace(Known::of(&state));
         Ok(state)
     }
 
@@ -75,6 +78,11 @@ impl Host for Machine {
         self.disk.record(at, changes, state);
         if changes.iter().any(|change| matches!(change, Change::Member(..))) {
             self.show_members(state);
+        }
+        let is_trust =
+            |change: &Change| matches!(change, Change::Token(..) | Change::Revocation(..));
+        if changes.iter().any(is_trust) {
+            self.known.send_replace(Known::of(state));
         }
     }
 

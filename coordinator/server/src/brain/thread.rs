@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use super::disk::{Disk, DiskError, Opened, Origin};
 use super::handle::{AddressBook, Brain, Input, Look, PEER_QUEUE, PeerInbox, PeerInput, QUEUE};
 use super::host::Machine;
+use crate::access::Known;
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::metrics::{Metrics, PhaseLabel};
@@ -110,7 +111,8 @@ pub(crate) fn open(
     let (peer_inputs, peer_queue) = mpsc::channel(PEER_QUEUE);
     let (role, roles) = watch::channel(RoleView { member, ..RoleView::default() });
     let (book, books) = watch::channel(config.known.clone());
-    let machine = Machine { disk, hub, metrics, outbox, role, book, proposed: None };
+    let (known, knowns) = watch::channel(Known::of(&state));
+    let machine = Machine { disk, hub, metrics, outbox, role, book, known, proposed: None };
     machine.show_members(&state);
     let core: Core = Member::new(Parts { node, state, applied, policy: Policy::default() });
     let pump = Pump { core, machine, latch: Some(latch) };
@@ -125,7 +127,7 @@ pub(crate) fn open(
     };
     std::thread::Builder::new().name("brain".into()).spawn(work).map_err(OpenError::Thread)?;
     Ok(OpenBrain {
-        brain: Brain { inputs, role: roles, book: books },
+        brain: Brain { inputs, role: roles, book: books, known: knowns },
         peers: PeerInbox { inputs: peer_inputs },
         cluster,
         member,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use muster_kinds::supported;
-use muster_model::{JobId, JobKey, JobKind, JobName, Reason, ReplicaId};
+use muster_model::{AccessRole, JobId, JobKey, JobKind, JobName, Reason, ReplicaId};
 use muster_proto::v1 as wire;
 use muster_service::Tasks;
 use muster_state::{Accepted, Body, DeleteJob, RemoveNode, State};
@@ -12,6 +12,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::status::{status_of, with_code};
 use super::{apply, logs, nodes, watch};
+use crate::access::{Caller, caller};
 use crate::brain::{Brain, BrainError};
 use crate::hub::Hub;
 use crate::logs::LogRelay;
@@ -48,6 +49,18 @@ pub(super) enum Resource {
     Pods,
     Nodes,
     Events,
+}
+
+impl Resource {
+    /// What it is called in a refusal.
+    fn plural(&self) -> &'static str {
+        match self {
+            Self::Jobs(_) => "jobs",
+            Self::Pods => "pods",
+            Self::Nodes => "nodes",
+            Self::Events => "events",
+        }
+    }
 }
 
 // === impl ApiContext ===
@@ -171,21 +184,35 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::ApplyRequest>,
     ) -> Result<Response<wire::ApplyReply>, Status> {
+        let caller = caller(&request)?;
         self.context.hub.submitted();
-        apply::apply(&self.context.brain, request.into_inner()).await.map(Response::new)
+        apply::apply(&self.context.brain, &caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn get(
         &self,
         request: Request<wire::GetRequest>,
     ) -> Result<Response<wire::Object>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
+        let seen = resource(&request.kind)?;
+        match &seen {
+            Resource::Nodes => caller.require(AccessRole::Viewer, None, "get nodes")?,
+            other => {
+                let namespace = apply::namespace(&request.namespace)?;
+                caller.require(
+                    AccessRole::Viewer,
+                    Some(&namespace),
+                    &format!("get {}", other.plural()),
+                )?;
+            }
+        }
         let context = self.context.clone();
         let not_found = || {
             let message = format!("{} {:?} not found", request.kind, request.name);
             with_code(Code::NotFound, "M1005", message)
         };
-        let found = match resource(&request.kind)? {
+        let found = match seen {
             Resource::Jobs(_) => {
                 let named = (&*request.kind, &*request.namespace, &*request.name);
                 let (id, _) = self.context.find(named).await?;
@@ -222,7 +249,9 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::ListRequest>,
     ) -> Result<Response<wire::ListReply>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
+        may_look(&caller, &request.kind, &request.namespace)?;
         let selector = Selector::parse(&request.selector)
             .map_err(|error| with_code(Code::InvalidArgument, "M1001", error))?;
         let resource = resource(&request.kind)?;
@@ -247,6 +276,8 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = caller(&request)?;
+        may_look(&caller, &request.get_ref().kind, &request.get_ref().namespace)?;
         // Only the leader knows of every change; another member says who leads.
         self.context.read(|_| ()).await?;
         watch::watch(self.context.clone(), request.into_inner()).map(Response::new)
@@ -256,7 +287,10 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::DeleteRequest>,
     ) -> Result<Response<wire::DeleteReply>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
+        let namespace = apply::namespace(&request.namespace)?;
+        caller.require(AccessRole::Editor, Some(&namespace), "delete jobs")?;
         let id = apply::request_id(&request.request_id)?;
         if let Some(id) = id
             && self.context.read(move |state| state.tables().requests.get(&id).is_some()).await?
@@ -287,7 +321,10 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::ExplainRequest>,
     ) -> Result<Response<wire::ExplainReply>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
+        let namespace = apply::namespace(&request.namespace)?;
+        caller.require(AccessRole::Viewer, Some(&namespace), "explain jobs")?;
         let named = (&*request.kind, &*request.namespace, &*request.name);
         let (id, _) = self.context.find(named).await?;
         let context = self.context.clone();
@@ -316,6 +353,9 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
+        let caller = caller(&request)?;
+        let namespace = apply::namespace(&request.get_ref().namespace)?;
+        caller.require(AccessRole::Viewer, Some(&namespace), "read logs")?;
         logs::logs(self.context.clone(), request.into_inner()).await.map(Response::new)
     }
 
@@ -323,6 +363,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::RemoveNodeRequest>,
     ) -> Result<Response<wire::RemoveNodeReply>, Status> {
+        administers(&request, "remove nodes")?;
         let body = Body::RemoveNode(RemoveNode { name: request.into_inner().name });
         match self.context.brain.submit(None, body).await {
             Ok(_) => Ok(Response::new(wire::RemoveNodeReply {})),
@@ -334,6 +375,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::CordonNodeRequest>,
     ) -> Result<Response<wire::NodeReply>, Status> {
+        administers(&request, "cordon nodes")?;
         nodes::cordon(&self.context, request.into_inner()).await.map(Response::new)
     }
 
@@ -341,6 +383,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::LabelNodeRequest>,
     ) -> Result<Response<wire::NodeReply>, Status> {
+        administers(&request, "label nodes")?;
         nodes::label(&self.context, request.into_inner()).await.map(Response::new)
     }
 
@@ -348,6 +391,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::TaintNodeRequest>,
     ) -> Result<Response<wire::NodeReply>, Status> {
+        administers(&request, "taint nodes")?;
         nodes::taint(&self.context, request.into_inner()).await.map(Response::new)
     }
 
@@ -355,6 +399,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::ListGangsRequest>,
     ) -> Result<Response<wire::ListGangsReply>, Status> {
+        caller(&request)?.require(AccessRole::Viewer, None, "list the gangs of nodes")?;
         nodes::gangs(&self.context, request.into_inner()).await.map(Response::new)
     }
 
@@ -362,6 +407,7 @@ impl wire::muster_server::Muster for Api {
         &self,
         request: Request<wire::EvictGangRequest>,
     ) -> Result<Response<wire::EvictGangReply>, Status> {
+        administers(&request, "drain nodes")?;
         nodes::evict(&self.context, request.into_inner()).await.map(Response::new)
     }
 
@@ -394,6 +440,22 @@ impl wire::muster_server::Muster for Api {
             cluster: self.context.cluster.clone(),
         }))
     }
+}
+
+/// What belongs to no namespace is for those who administer the cluster.
+fn administers<T>(request: &Request<T>, what: &str) -> Result<(), Status> {
+    caller(request)?.require(AccessRole::Admin, None, what)
+}
+
+/// Whether a caller may see what there is of a kind; without a namespace, in all of them.
+fn may_look(caller: &Caller, kind: &str, namespace: &str) -> Result<(), Status> {
+    let seen = resource(kind)?;
+    let namespace = match (&seen, namespace) {
+        (Resource::Nodes, _) | (_, "") => None,
+        (_, named) => Some(apply::namespace(named)?),
+    };
+    let what = format!("list {}", seen.plural());
+    caller.require(AccessRole::Viewer, namespace.as_ref(), &what)
 }
 
 fn list(

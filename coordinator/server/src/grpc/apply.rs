@@ -11,7 +11,7 @@ use muster_kinds::{
     AdmitContext, Admitted, Document, Rejection, SUBMIT_DIR, Update, admit, admit_update,
     parse_documents,
 };
-use muster_model::{FieldError, JobKey, Namespace, Problem, Reason, RequestId, Uid};
+use muster_model::{AccessRole, FieldError, JobKey, Namespace, Problem, Reason, RequestId, Uid};
 use muster_proto::v1 as wire;
 use muster_proto::v1::applied::Outcome;
 use muster_state::{Accepted, Apply, Body, CreateJob, Index, UpdateJob};
@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::status::{status_of, with_code};
+use crate::access::Caller;
 use crate::brain::{Brain, BrainError};
 use crate::objects::job_ref;
 
@@ -47,6 +48,7 @@ struct Planned {
 /// Applies a request's manifests.
 pub(super) async fn apply(
     brain: &Brain,
+    caller: &Caller,
     request: wire::ApplyRequest,
 ) -> Result<wire::ApplyReply, Status> {
     let id = request_id(&request.request_id)?;
@@ -62,6 +64,13 @@ pub(super) async fn apply(
     }
     let context =
         AdmitContext { namespace: namespace(&request.namespace)?, name_suffix: name_suffix() };
+    // Before anything is looked up: a refusal shall not tell what there is.
+    for document in &documents {
+        let named = document.value.pointer("/metadata/namespace").and_then(Value::as_str);
+        let named = named.and_then(|named| Namespace::new(named.to_owned()).ok());
+        let namespace = named.as_ref().unwrap_or(&context.namespace);
+        caller.require(AccessRole::Editor, Some(namespace), "submit jobs")?;
+    }
     for _ in 0..ATTEMPTS {
         let plan = match plan(brain, &documents, (&request, &context)).await? {
             Ok(plan) => plan,

@@ -2,7 +2,6 @@
 
 mod api;
 mod apply;
-mod auth;
 mod logs;
 mod members;
 mod nodes;
@@ -11,6 +10,5 @@ mod watch;
 
 pub(crate) use api::{Api, ApiContext};
 pub(crate) use apply::request_id;
-pub(crate) use auth::BearerAuth;
 pub(crate) use members::MembersApi;
-pub(crate) use status::{leader_of, status_of};
+pub(crate) use status::{leader_of, status_of, with_code};

@@ -46,7 +46,9 @@ fn grpc_code(reason: &Reason) -> Code {
     match reason {
         Reason::Invalid { .. } => Code::InvalidArgument,
         Reason::TokenRefused { .. } => Code::PermissionDenied,
-        Reason::AlreadyExists { .. } | Reason::TokenExists { .. } | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
+        Reason::AlreadyExists { .. }
+        | Reason::TokenExists { .. }
+        | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
         Reason::JobNotFound { .. }
         | Reason::NodeNotFound { .. }
         | Reason::TaintNotFound { .. }

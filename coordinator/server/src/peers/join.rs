@@ -6,8 +6,9 @@ use std::time::Duration;
 use muster_model::MemberId;
 use muster_proto::v1 as wire;
 use muster_state::{AnnounceMember, Body};
+use muster_trust::{AddressError, Authority, JoinToken, KeyAndRequest, Pass};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Response, Status};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -36,31 +37,93 @@ pub(crate) struct Joined {
 /// # Errors
 /// Why the cluster does not, or that no leader was found in time.
 pub(crate) async fn join(dial: &Dial, through: &str, address: &str) -> Result<Joined, Status> {
-    let request = wire::JoinRequest {
+    let request = join_request(address);
+    let reply =
+        seek(through, async |at| dial.client(at).map_err(no_member)?.join(request.clone()).await)
+            .await?;
+    let wire::JoinReply { cluster, member, members } = reply.into_inner();
+    let known = members.into_iter().map(|one| (one.member, one.address)).collect();
+    info!(%cluster, member, "the cluster takes this member in");
+    Ok(Joined { cluster, member, known })
+}
+
+/// As [`join`], over TLS with a token. Comes back with the cluster's authority.
+///
+/// # Errors
+/// Why the cluster does not, or that no leader was found in time.
+pub(crate) async fn enrol(
+    token: &JoinToken,
+    through: &str,
+    address: &str,
+) -> Result<(Joined, Authority), Status> {
+    let internal = |error: &dyn std::fmt::Display| Status::internal(error.to_string());
+    let pass = Pass::pinned(&token.shown(), token.ca);
+    let dial =
+        Dial::new(pass.ok_or_else(|| Status::invalid_argument("the token has odd characters"))?);
+    let asked = KeyAndRequest::new().map_err(|error| internal(&error))?;
+    let request = wire::EnrolRequest {
+        csr: asked.request().to_vec(),
+        r#as: Some(wire::enrol_request::As::Member(join_request(address))),
+    };
+    let reply =
+        seek(through, async |at| dial.trust(at).map_err(no_member)?.enrol(request.clone()).await)
+            .await?;
+    let wire::EnrolReply { cluster, ca, ca_key, member, members, .. } = reply.into_inner();
+    let authority =
+        Authority::from_pem(&cluster, &ca, &ca_key).map_err(|error| internal(&error))?;
+    if authority.certificate().fingerprint() != token.ca {
+        return Err(Status::internal(
+            "the cluster's authority is not the one that the token names",
+        ));
+    }
+    let known = members.into_iter().map(|one| (one.member, one.address)).collect();
+    info!(%cluster, member, "the cluster takes this member in");
+    Ok((Joined { cluster, member, known }, authority))
+}
+
+fn join_request(address: &str) -> wire::JoinRequest {
+    wire::JoinRequest {
         address: address.to_owned(),
         version: env!("CARGO_PKG_VERSION").into(),
         request_id: Uuid::new_v4().into_bytes().to_vec(),
-    };
+    }
+}
+
+fn no_member(error: AddressError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// Asks `through`, and by its hint the leader.
+async fn seek<T>(
+    through: &str,
+    ask: impl AsyncFn(&str) -> Result<Response<T>, Status>,
+) -> Result<Response<T>, Status> {
     let by = Instant::now() + JOIN_WITHIN;
     let mut at = through.to_owned();
     loop {
-        let mut client = dial.client(&at).map_err(|error| {
-            Status::invalid_argument(format!("{at} is no address of a member: {error}"))
-        })?;
-        let status = match client.join(request.clone()).await {
-            Ok(reply) => {
-                let wire::JoinReply { cluster, member, members } = reply.into_inner();
-                let known = members.into_iter().map(|one| (one.member, one.address)).collect();
-                info!(%cluster, member, "the cluster takes this member in");
-                return Ok(Joined { cluster, member, known });
-            }
+        let status = match ask(&at).await {
+            Ok(reply) => return Ok(reply),
             Err(status) => status,
         };
         if status.code() != tonic::Code::Unavailable || Instant::now() > by {
-            return Err(status);
+            return Err(explained(status));
         }
         at = leader_of(&status).unwrap_or_else(|| through.to_owned());
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A failed connection with its cause, which the transport hides.
+fn explained(status: Status) -> Status {
+    let mut source = std::error::Error::source(&status);
+    let mut deepest = None;
+    while let Some(error) = source {
+        deepest = Some(error.to_string());
+        source = error.source();
+    }
+    match deepest {
+        Some(deepest) => Status::new(status.code(), deepest),
+        None => status,
     }
 }
 

@@ -16,7 +16,7 @@ mod service;
 mod snapshot;
 
 pub(crate) use dial::Dial;
-pub(crate) use join::{Joined, announce, join};
+pub(crate) use join::{Joined, announce, enrol, join};
 pub(crate) use outbox::Outbox;
 pub(crate) use sender::{Context as SenderContext, run};
 pub(crate) use service::PeerService;

@@ -16,16 +16,18 @@ use muster_proto::v1::agent_message::Body as FromAgent;
 use muster_proto::v1::coordinator_message::Body as ToAgent;
 use muster_service::{OnEnd, OnStop, TaskKind, Tasks};
 use muster_state::{Accepted, Body, ReportReplicas};
+use muster_trust::{Peer, Subject};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span, warn};
 
 use super::convert;
 use super::{Details, Leases};
+use crate::access::{Caller, caller};
 use crate::brain::{Brain, BrainError};
-use crate::grpc::status_of;
+use crate::grpc::{status_of, with_code};
 use crate::hub::{Hub, Inbox, LogOrder, SessionChanges};
 use crate::logs::LogRelay;
 
@@ -146,7 +148,7 @@ impl AgentService {
 
     async fn run(
         self,
-        node: NodeId,
+        (node, proved): (NodeId, Option<(String, i64)>),
         (hello, inbound): (wire::Hello, Streaming<wire::AgentMessage>),
         outbound: Outbound,
     ) -> Result<(), Status> {
@@ -163,6 +165,7 @@ impl AgentService {
             ended = write(context, node, (&hello, &inbox), &outbound) => ended.map(|never| match never {}),
             ended = read(context, node, inbound) => ended,
             deposed = context.brain.deposed() => Err(status_of(&deposed)),
+            status = revoked(context, proved) => Err(status),
         };
         // Otherwise the agent has a newer session, which all of this belongs to.
         if context.hub.detach_session(node, &inbox) {
@@ -187,16 +190,19 @@ impl wire::agents_server::Agents for AgentService {
         &self,
         request: Request<Streaming<wire::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let caller = caller(&request)?;
+        let since = request.extensions().get::<Peer>().map_or(0, |peer| peer.since);
         let mut inbound = request.into_inner();
         let first = tokio::time::timeout(HELLO_WITHIN, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
         let Some(FromAgent::Hello(hello)) = first.and_then(|message| message.body) else {
             return Err(Status::invalid_argument("a session starts with Hello"));
         };
+        let proved = prove(&caller, &hello)?.map(|subject| (subject, since));
         let node = self.admit(&hello).await?;
         let (outbound, stream) = mpsc::channel(OUTBOUND);
         let span = info_span!("session", muster.node.id = %node);
-        let session = self.clone().run(node, (hello, inbound), outbound);
+        let session = self.clone().run((node, proved), (hello, inbound), outbound);
         self.context.tasks.spawn(SESSION, session.instrument(span));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -207,6 +213,37 @@ impl wire::agents_server::Agents for AgentService {
     ) -> Result<Response<wire::SendLogReply>, Status> {
         self.context.logs.receive(request.into_inner()).await?;
         Ok(Response::new(wire::SendLogReply {}))
+    }
+}
+
+/// The certificate names the node and the agent that speak, and nobody else.
+fn prove(caller: &Caller, hello: &wire::Hello) -> Result<Option<String>, Status> {
+    let Caller::Agent { node, agent } = caller else { return Ok(None) };
+    if *node == hello.node_name && *agent == hello.agent {
+        return Ok(Some(Subject::Agent { node: node.clone(), agent: agent.clone() }.to_string()));
+    }
+    Err(with_code(
+        Code::PermissionDenied,
+        "M1014",
+        format!(
+            "the certificate is for node {node}, and the agent says that it is {}; give it the name back with --node-name, \
+             or let it join anew with --join-token-file and an empty data directory",
+            hello.node_name
+        ),
+    ))
+}
+
+/// Ends once the certificate that a session began with was taken back.
+async fn revoked(context: &SessionContext, proved: Option<(String, i64)>) -> Status {
+    let Some((subject, since)) = proved else { return std::future::pending().await };
+    let mut known = context.brain.known();
+    match known.wait_for(|known| known.is_revoked(&subject, since)).await {
+        Ok(_) => with_code(
+            Code::Unauthenticated,
+            "M1009",
+            format!("the certificate of {subject} was taken back"),
+        ),
+        Err(_) => status_of(&BrainError::Stopping),
     }
 }
 

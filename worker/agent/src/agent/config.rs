@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use muster_model::{NameError, NodeName};
+use muster_trust::{Identity, JoinToken, Subject};
 use thiserror::Error;
 
 use crate::machine::{CgroupOptions, Overrides};
@@ -18,11 +20,38 @@ pub enum Error {
     #[error("node name: {0}; choose one with --node-name")]
     NodeName(#[from] NameError),
     /// The coordinator's address has no host.
-    #[error("{0:?} is no address of a coordinator; write it as http://HOST:PORT")]
+    #[error("{0:?} is no address of a coordinator; write it as https://HOST:PORT")]
     Coordinator(String),
     /// The agent's own address cannot be found out.
     #[error("the address of this node cannot be found out ({0}); give it with --address")]
     Address(std::io::Error),
+}
+
+/// Makes an identity for a node and an agent of these names.
+pub type Certify = Arc<dyn Fn(&Subject) -> Result<Identity, String> + Send + Sync>;
+
+/// What lets an agent in.
+#[derive(Clone)]
+pub enum Access {
+    /// The token of the coordinator's data directory, in the clear, on loopback.
+    OwnersToken(String),
+    /// The certificate in the agent's data directory; the first one for this token.
+    Joined {
+        /// The token, if there is one.
+        token: Option<JoinToken>,
+    },
+    /// A member in the same process.
+    Here(Certify),
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::OwnersToken(_) => "OwnersToken",
+            Self::Joined { .. } => "Joined",
+            Self::Here(_) => "Here",
+        })
+    }
 }
 
 /// What an agent needs to know.
@@ -30,10 +59,10 @@ pub enum Error {
 pub struct Config {
     /// Where replicas, logs and the agent's identity lie.
     pub data: PathBuf,
-    /// The coordinator's gRPC address, `http://HOST:PORT`.
+    /// The coordinator's gRPC address, `https://HOST:PORT`, or with `http` on loopback.
     pub coordinator: String,
-    /// The token that lets the agent in.
-    pub token: String,
+    /// What lets the agent in.
+    pub access: Access,
     /// The node's name, unique in the cluster.
     pub node_name: NodeName,
     /// The address at which replicas of this node can be reached from others. `None`: the one from which the

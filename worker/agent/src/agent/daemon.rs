@@ -17,9 +17,10 @@ use tracing::{info, warn};
 
 use super::config::{Config, Error as ConfigError};
 use super::convert;
+use super::enrol;
 use super::environments::{Error as ImagesError, MappedImages, gpu_of};
 use super::identity::Identity;
-use super::link::{Link, LinkEvent, ShowToken};
+use super::link::{Link, LinkEvent};
 use super::uploads::Uploads;
 use crate::machine::{self, Machine};
 use crate::runtime::{
@@ -27,6 +28,8 @@ use crate::runtime::{
     RuntimeEvent, Seen,
 };
 
+const RENEW: TaskKind =
+    TaskKind { name: "renew", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const LINK: TaskKind = TaskKind { name: "link", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 
 /// How many events of the link may wait.
@@ -51,9 +54,12 @@ pub enum Error {
     /// Images cannot be mapped.
     #[error(transparent)]
     Images(#[from] ImagesError),
-    /// The address or the token of the coordinator.
-    #[error("the coordinator's address or token cannot be used: {0}")]
+    /// The address of the coordinator.
+    #[error("{0}")]
     Link(String),
+    /// What lets the agent in.
+    #[error(transparent)]
+    Enrol(#[from] enrol::Error),
     /// Who this agent is.
     #[error("the agent's identity: {0}")]
     Identity(std::io::Error),
@@ -91,6 +97,11 @@ impl Agent {
         std::fs::create_dir_all(&config.data).map_err(|error| {
             Error::Link(format!("the data directory {}: {error}", config.data.display()))
         })?;
+        // Before anything is taken over: an agent that nobody lets in shall change nothing.
+        let identity = Identity::load(&config.data).map_err(Error::Identity)?;
+        let home = (&*config.data, &*config.coordinator);
+        let who = (config.node_name.as_str(), identity.agent());
+        let (pass, certified) = enrol::pass(&config.access, home, who).await?;
         let machine = machine::detect(&config.data, &config.overrides)?;
         let images = Arc::new(MappedImages::open(&config.environments, gpu_of(&machine))?);
         let node = (config.node_name.as_str(), &*address);
@@ -105,11 +116,15 @@ impl Agent {
             info!(replica = %found.spec.name, fence = %found.spec.fence, "took over a replica");
             replicas.adopt(found.spec, found.seen);
         }
-        let token = ShowToken::new(&config.token)
-            .ok_or_else(|| Error::Link("the token has odd characters".into()))?;
-        let link = Link::new(&config.coordinator, token)
-            .map_err(|error| Error::Link(format!("{}: {error}", config.coordinator)))?;
-        let identity = Identity::load(&config.data).map_err(Error::Identity)?;
+        let link = Link::new(&config.coordinator, pass).map_err(Error::Link)?;
+        if let Some(certified) = certified {
+            let (renewing, data) = (link.clone(), config.data.clone());
+            tasks.spawn(RENEW, async move {
+                let never: Result<(), Infallible> =
+                    Err(enrol::renew(certified, renewing, data).await);
+                never
+            });
+        }
         Ok(Self {
             hello: wire::Hello {
                 agent: identity.agent().to_owned(),

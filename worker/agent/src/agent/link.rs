@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use muster_proto::v1 as wire;
 use muster_proto::v1::agents_client::AgentsClient;
+use muster_proto::v1::trust_client::TrustClient;
+use muster_trust::Pass;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
+use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
 use tracing::{info, warn};
 
 /// How many messages may wait for the coordinator.
@@ -24,28 +24,10 @@ const LEADER: &str = "muster-leader";
 /// How long one attempt may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A client of the coordinator that shows the token.
-pub(super) type Client = AgentsClient<InterceptedService<Channel, ShowToken>>;
-
-/// Adds the token to every request.
-#[derive(Debug, Clone)]
-pub(super) struct ShowToken(MetadataValue<Ascii>);
-
-impl ShowToken {
-    /// A token without line feeds and other odd characters.
-    pub(super) fn new(token: &str) -> Option<Self> {
-        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
-        value.set_sensitive(true);
-        Some(Self(value))
-    }
-}
-
-impl Interceptor for ShowToken {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
-    }
-}
+/// A connection that shows who the agent is.
+type Connection = InterceptedService<Channel, Pass>;
+/// A client of the coordinator.
+pub(super) type Client = AgentsClient<Connection>;
 
 /// What the link tells the agent.
 #[derive(Debug)]
@@ -62,7 +44,7 @@ pub(super) enum LinkEvent {
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     members: Arc<Mutex<Members>>,
-    token: ShowToken,
+    pass: Pass,
 }
 
 /// The members of the coordinator, as far as they are known.
@@ -80,25 +62,37 @@ struct Members {
 
 impl Members {
     /// After a session that failed: the leader, if it was named, or the next member.
-    fn move_on(&mut self, leader: Option<&str>) {
+    fn move_on(&mut self, pass: &Pass, leader: Option<&str>) {
         let known: Vec<&String> = self.named.iter().chain(&self.told).collect();
         let next = match leader {
-            Some(leader) => format!("http://{leader}"),
+            Some(leader) => format!("{}://{leader}", pass.scheme()),
             None => known[self.next % known.len()].clone(),
         };
         if leader.is_none() {
             self.next += 1;
         }
-        if let Ok(endpoint) = endpoint(&next) {
+        if let Ok(endpoint) = endpoint(pass, &next) {
             self.current = endpoint;
         }
     }
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(address.to_owned())?
+fn endpoint(pass: &Pass, address: &str) -> Result<Endpoint, String> {
+    let wrong = || {
+        format!(
+            "{address} is no address of a coordinator; write it as {}://HOST:PORT",
+            pass.scheme()
+        )
+    };
+    let (scheme, authority) = address.split_once("://").ok_or_else(wrong)?;
+    if scheme != pass.scheme() {
+        return Err(wrong());
+    }
+    Ok(pass
+        .dialler()
+        .endpoint(authority)
+        .map_err(|_| wrong())?
         .connect_timeout(CONNECT_WITHIN)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true))
@@ -106,15 +100,15 @@ fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
 
 impl Link {
     /// A link to the members at these addresses, separated by commas.
-    pub(super) fn new(addresses: &str, token: ShowToken) -> Result<Self, tonic::transport::Error> {
+    pub(super) fn new(addresses: &str, pass: Pass) -> Result<Self, String> {
         let named: Vec<String> =
             addresses.split(',').map(|one| one.trim().trim_end_matches('/').to_owned()).collect();
         for address in &named {
-            endpoint(address)?;
+            endpoint(&pass, address)?;
         }
-        let current = endpoint(named.first().map_or(addresses, String::as_str))?;
+        let current = endpoint(&pass, named.first().map_or(addresses, String::as_str))?;
         let members = Members { named, told: Vec::new(), next: 1, current };
-        Ok(Self { members: Arc::new(Mutex::new(members)), token })
+        Ok(Self { members: Arc::new(Mutex::new(members)), pass })
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -123,14 +117,25 @@ impl Link {
 
     /// A session has told where the members are.
     pub(super) fn members_are(&self, told: Vec<String>) {
-        self.members().told = told.into_iter().map(|address| format!("http://{address}")).collect();
+        let scheme = self.pass.scheme();
+        self.members().told =
+            told.into_iter().map(|address| format!("{scheme}://{address}")).collect();
+    }
+
+    fn connection(&self) -> Connection {
+        let channel = self.pass.dialler().channel(&self.members().current);
+        InterceptedService::new(channel, self.pass.clone())
     }
 
     /// A client that connects when it is used.
     pub(super) fn client(&self) -> Client {
-        let channel = self.members().current.connect_lazy();
-        AgentsClient::with_interceptor(channel, self.token.clone())
+        AgentsClient::new(self.connection())
             .max_decoding_message_size(muster_proto::MAX_MESSAGE_BYTES)
+    }
+
+    /// A client of the cluster's trust, likewise.
+    pub(super) fn trust(&self) -> TrustClient<Connection> {
+        TrustClient::new(self.connection())
     }
 
     /// Opens sessions for ever and tells of them. `hello` makes the first message of each.
@@ -156,7 +161,7 @@ impl Link {
                     }
                     let leader =
                         status.metadata().get(LEADER).and_then(|value| value.to_str().ok());
-                    self.members().move_on(leader);
+                    self.members().move_on(&self.pass, leader);
                     if leader.is_some() && !opened {
                         // It was only the wrong door.
                         pause = PAUSES.0;
@@ -217,7 +222,7 @@ async fn tell(events: &mpsc::Sender<LinkEvent>, event: LinkEvent) -> Result<(), 
 }
 
 /// What went wrong, without the layers of the transport.
-fn explain(status: &Status) -> String {
+pub(super) fn explain(status: &Status) -> String {
     let mut source = std::error::Error::source(status);
     let mut deepest = None;
     while let Some(error) = source {
