@@ -1,6 +1,7 @@
 //! Bad input: one clear error with place and next step, nothing half applied, exit code not 0.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use muster_tests::{Job, Outcome, Place, Role, until};
@@ -144,7 +145,13 @@ fn the_token_is_asked_for() {
     let place = Place::up();
     let wrong = place.data().join("wrong");
     fs::write(&wrong, "0123").expect("it can be written");
-    let outcome = place.muster(&["get", "jobs", "--token-file", &wrong.to_string_lossy()]);
+    let get = || place.muster(&["get", "jobs", "--token-file", &wrong.to_string_lossy()]);
+    let mode = |mode| fs::set_permissions(&wrong, fs::Permissions::from_mode(mode)).expect("ours");
+    mode(0o644);
+    let outcome = get();
+    assert!(outcome.code == 4 && outcome.stderr.contains("chmod 600"), "{outcome:#?}");
+    mode(0o600);
+    let outcome = get();
     assert_eq!(outcome.code, 3, "{outcome:#?}");
     assert!(outcome.stderr.contains("M1009"), "{outcome:#?}");
 }
@@ -201,6 +208,12 @@ fn a_port_that_is_taken_and_an_address_for_everybody_are_refused() {
         "{outcome:#?}"
     );
     let outcome = start("0.0.0.0:0");
+    assert!(
+        outcome.stderr.contains("M5002") && outcome.stderr.contains("--advertise"),
+        "{outcome:#?}"
+    );
+    let open = ["coordinator", "--listen", "127.0.0.1:0", "--http-listen", "192.0.2.1:80"];
+    let outcome = Outcome::of(other.command(&open).output().expect("muster runs"));
     assert!(outcome.stderr.contains("M5002") && outcome.stderr.contains("TLS"), "{outcome:#?}");
 }
 
@@ -210,7 +223,7 @@ fn one_directory_serves_one_coordinator() {
     let arguments = ["coordinator", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
     let outcome = Outcome::of(place.command(&arguments).output().expect("muster runs"));
     assert_eq!(outcome.code, 4, "{outcome:#?}");
-    assert!(outcome.stderr.contains("M4003"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("M5003"), "{outcome:#?}");
 }
 
 #[test]

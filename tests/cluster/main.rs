@@ -5,6 +5,7 @@ mod chaos;
 mod command_line;
 mod following;
 mod lifecycle;
+mod machines;
 mod many;
 mod members;
 mod nodes;

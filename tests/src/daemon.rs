@@ -57,7 +57,7 @@ fn free_port() -> u16 {
 }
 
 /// Environments are shared between tests, and with the machine's own Muster: they are large.
-fn environments() -> PathBuf {
+pub(crate) fn environments() -> PathBuf {
     let named = std::env::var_os("MUSTER_ENVIRONMENTS").filter(|path| !path.is_empty());
     let home = || {
         let home = std::env::var_os("HOME").expect("a home directory");

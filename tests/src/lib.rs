@@ -5,14 +5,18 @@
 
 mod binary;
 mod daemon;
+mod machines;
 mod manifest;
 mod members;
+mod net;
 mod orphans;
 mod wait;
 
 pub use binary::{Outcome, muster, muster_binary};
 pub use daemon::{Daemon, Place, Role};
+pub use machines::Machines;
 pub use manifest::{Job, ddp_script};
 pub use members::Members;
+pub use net::Net;
 pub use orphans::replica_processes;
 pub use wait::{until, until_within};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use muster_agent::agent::{Access, Agent};
 use muster_service::{OnEnd, OnStop, Signals, Supervisor, TaskKind};
-use muster_trust::JoinToken;
+use muster_trust::{JoinToken, UserToken};
 
 use super::coordinator::start_logging;
 use super::node_options::{Home, agent_config};
@@ -33,7 +33,14 @@ fn access(global: &Global, args: &Args, data: &Path) -> Result<Access, Failure> 
     if !is_tls {
         let path = global.token_file.clone();
         let path = path.unwrap_or_else(|| muster_coordinator::token_path(data));
-        return Ok(Access::OwnersToken(read_token(&path)?));
+        let token = read_token(&path)?;
+        if JoinToken::is_one(&token) || UserToken::is_one(&token) {
+            return Err(Failure::usage(format!(
+                "{} holds a token for TLS: write --server https://HOST:PORT, and name a join token with --join-token-file",
+                path.display()
+            )));
+        }
+        return Ok(Access::OwnersToken(token));
     }
     let Some(file) = &args.join_token_file else { return Ok(Access::Joined { token: None }) };
     // Once the agent has a certificate, the file may be gone or used up.

@@ -89,8 +89,18 @@ impl Config {
         if let Some(address) = self.address {
             return Ok(address.to_string());
         }
-        let authority = self.coordinator.split_once("://").map_or(&*self.coordinator, |(_, a)| a);
-        let authority = authority.trim_end_matches('/');
+        let mut failed = Error::Coordinator(self.coordinator.clone());
+        for member in self.coordinator.split(',').map(str::trim) {
+            let authority = member.split_once("://").map_or(member, |(_, authority)| authority);
+            match self.address_towards(authority.trim_end_matches('/')) {
+                Ok(address) => return Ok(address),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    fn address_towards(&self, authority: &str) -> Result<String, Error> {
         // Connecting a datagram socket sends nothing: it only asks the kernel which address it would use.
         let probe = |local: &str| -> std::io::Result<IpAddr> {
             let socket = UdpSocket::bind(local)?;
