@@ -234,7 +234,12 @@ impl Machines {
             let outcome = self.muster(&["explain", name, "-o", "json"]);
             let job = (outcome.code == 0).then(|| outcome.json())?;
             let ended = matches!(job["phase"].as_str(), Some("Succeeded" | "Failed"));
-            assert!(!ended || job["phase"] == phase, "{name} has ended otherwise: {job:#}");
+            let logs = || self.muster(&["logs", name]).stdout;
+            assert!(
+                !ended || job["phase"] == phase,
+                "{name} has ended otherwise: {job:#}\n{}",
+                logs()
+            );
             (job["phase"] == phase).then_some(job)
         })
     }

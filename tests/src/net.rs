@@ -146,7 +146,9 @@ impl Net {
     pub fn lose(&self, percent: u32) -> bool {
         let router = self.router();
         let rule = format!(
-            "table inet lossy {{ chain f {{ type filter hook forward priority 0; numgen random mod 100 < {percent} drop; }} }}"
+            "add table inet lossy\n\
+             add chain inet lossy f {{ type filter hook forward priority 0; }}\n\
+             add rule inet lossy f numgen random mod 100 < {percent} drop\n"
         );
         match self.inside(&router, &["nft", &rule]) {
             Ok(()) => true,

@@ -4,10 +4,12 @@
 mod capacity;
 pub(crate) mod cgroup;
 mod gpu;
+mod interface;
 mod overrides;
 pub(crate) mod processes;
 
 pub use capacity::{Error, Machine, detect};
 pub use cgroup::Options as CgroupOptions;
 pub use gpu::Gpu;
+pub(crate) use interface::interface_of;
 pub use overrides::{Overrides, OverridesError};

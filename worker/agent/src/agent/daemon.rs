@@ -32,6 +32,8 @@ const RENEW: TaskKind =
     TaskKind { name: "renew", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const LINK: TaskKind = TaskKind { name: "link", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 
+/// By which interface the ranks' gloo finds its own address.
+const GLOO_INTERFACE: &str = "GLOO_SOCKET_IFNAME";
 /// How many events of the link may wait.
 const LINK_EVENTS: usize = 64;
 /// Messages are sent this many times in the length of a lease.
@@ -105,8 +107,15 @@ impl Agent {
         let machine = machine::detect(&config.data, &config.overrides)?;
         let images = Arc::new(MappedImages::open(&config.environments, gpu_of(&machine))?);
         let node = (config.node_name.as_str(), &*address);
+        let mut variables = config.variables.clone();
+        // An operator who has set it knows better.
+        if !variables.iter().any(|(name, _)| name == GLOO_INTERFACE)
+            && let Some(interface) = machine::interface_of(&address)
+        {
+            variables.push((GLOO_INTERFACE.into(), interface));
+        }
         let mut runtime_config =
-            RuntimeConfig::new(config.data.clone(), node, &machine, &config.variables);
+            RuntimeConfig::new(config.data.clone(), node, &machine, &variables);
         runtime_config.cgroups = config.cgroups.clone();
         runtime_config.shim = config.shim.clone();
         let Opened { runtime, adopted, events } =

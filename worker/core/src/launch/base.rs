@@ -4,8 +4,9 @@
 //!
 //! * **portable**, passed to every container: who and where (`HOME USER LOGNAME SHELL LANG LANGUAGE
 //!   LC_* TZ TMPDIR TERM`), how to reach the network (`*_PROXY` in both cases, `SSL_CERT_FILE
-//!   SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE PIP_CERT NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO`), and
-//!   where programs keep their files (`XDG_*`);
+//!   SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE PIP_CERT NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO`), by which interface
+//!   ranks reach each other (`NCCL_SOCKET_IFNAME GLOO_SOCKET_IFNAME TP_SOCKET_IFNAME`: all run in the machine's own
+//!   network), and where programs keep their files (`XDG_*`);
 //! * **host**, passed only to a container whose image is mapped to no environment and which therefore
 //!   runs in that of the machine: search paths (`LD_LIBRARY_PATH LIBRARY_PATH CPATH PYTHONPATH
 //!   PYTHONHOME VIRTUAL_ENV CONDA_* PYENV_* MODULE*`), accelerator and collective libraries
@@ -43,6 +44,9 @@ const PORTABLE: &[&str] = &[
     "NODE_EXTRA_CA_CERTS",
     "GIT_SSL_CAINFO",
     "XDG_*",
+    "NCCL_SOCKET_IFNAME",
+    "GLOO_SOCKET_IFNAME",
+    "TP_SOCKET_IFNAME",
 ];
 
 const HOST: &[&str] = &[
