@@ -10,3 +10,4 @@ mod many;
 mod members;
 mod nodes;
 mod training;
+mod trust;

@@ -48,6 +48,7 @@ pub struct Place {
     /// The token of another place.
     pub token: Option<PathBuf>,
     keep: bool,
+    scheme: &'static str,
 }
 
 /// A port that is free now.
@@ -113,6 +114,7 @@ impl Place {
             servers: None,
             token: None,
             keep: false,
+            scheme: "http",
         }
     }
 
@@ -152,6 +154,11 @@ impl Place {
         &self.data
     }
 
+    /// The coordinator here speaks TLS.
+    pub fn speak_tls(&mut self) {
+        self.scheme = "https";
+    }
+
     /// The gRPC address.
     #[must_use]
     pub fn server(&self) -> String {
@@ -161,7 +168,7 @@ impl Place {
     /// The address of this place's own coordinator.
     #[must_use]
     pub fn own_server(&self) -> String {
-        format!("http://127.0.0.1:{}", self.grpc)
+        format!("{}://127.0.0.1:{}", self.scheme, self.grpc)
     }
 
     /// Up to which entry this place's coordinator has applied the log, and the digest of what came of it.

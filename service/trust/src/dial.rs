@@ -212,5 +212,19 @@ fn explain(error: io::Error) -> io::Error {
         }
         _ => return error,
     };
-    io::Error::new(error.kind(), why)
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+/// Whether a call failed because one side does not believe the other: to try on is in vain.
+#[must_use]
+pub fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_model::MemberId;
 use muster_proto::v1 as wire;
 use muster_state::{AnnounceMember, Body};
-use muster_trust::{AddressError, Authority, JoinToken, KeyAndRequest, Pass};
+use muster_trust::{AddressError, Authority, JoinToken, KeyAndRequest, Pass, is_distrust};
 use tokio::time::Instant;
 use tonic::{Response, Status};
 use tracing::{info, warn};
@@ -105,7 +105,8 @@ async fn seek<T>(
             Ok(reply) => return Ok(reply),
             Err(status) => status,
         };
-        if status.code() != tonic::Code::Unavailable || Instant::now() > by {
+        let is_passing = status.code() == tonic::Code::Unavailable && !is_distrust(&status);
+        if !is_passing || Instant::now() > by {
             return Err(explained(status));
         }
         at = leader_of(&status).unwrap_or_else(|| through.to_owned());

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use muster_proto::v1 as wire;
 use muster_proto::v1::trust_client::TrustClient;
-use muster_trust::{CaCertificate, Identity, JoinToken, KeyAndRequest, Pass, Subject};
+use muster_trust::{CaCertificate, Identity, JoinToken, KeyAndRequest, Pass, Subject, is_distrust};
 use thiserror::Error;
 use tonic::Code;
 use tonic::service::interceptor::InterceptedService;
@@ -126,7 +126,7 @@ async fn join(addresses: &str, token: &JoinToken, subject: &Subject) -> Result<I
             status.code(),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted
         );
-        if !may_pass || began.elapsed() > SEEK_FOR {
+        if !may_pass || is_distrust(&status) || began.elapsed() > SEEK_FOR {
             return Err(refused(why));
         }
         let hint = status.metadata().get("muster-leader").and_then(|value| value.to_str().ok());
