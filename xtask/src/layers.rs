@@ -25,10 +25,14 @@ const PURE: [&str; 8] = [
     "slog",
 ];
 
-/// The crates that are put together from others of their own layer: the daemons of L2, and the one that drives brain and
-/// consensus in L1.
-const ASSEMBLED: [(&str, u8); 3] =
-    [("muster-coordinator", 2), ("muster-agent", 2), ("muster-coordinator-core", 1)];
+/// The crates that are put together from others of their own layer: the daemons and the client of L2, and the one that
+/// drives brain and consensus in L1.
+const ASSEMBLED: [(&str, u8); 4] = [
+    ("muster-coordinator", 2),
+    ("muster-agent", 2),
+    ("muster-client", 2),
+    ("muster-coordinator-core", 1),
+];
 
 /// Exceptions, with the one crate that may have them.
 const ONLY_IN: [(&str, &str); 6] = [

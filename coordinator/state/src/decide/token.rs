@@ -147,7 +147,7 @@ mod tests {
         let create = CreateToken { id: other.clone(), hash: [1; 32], purpose, life: None };
         bench.submit(Body::CreateToken(create)).unwrap();
         let left: Vec<_> = bench.state.tables().tokens.iter().map(|(id, _)| id.clone()).collect();
-        assert_eq!(left, [other.clone()]);
+        assert_eq!(left, std::slice::from_ref(&other));
         bench.submit(Body::RemoveToken(RemoveToken { id: other.clone() })).unwrap();
         let gone = bench.submit(Body::RemoveToken(RemoveToken { id: other }));
         assert!(matches!(gone, Err(Reason::TokenNotFound { .. })));
