@@ -5,11 +5,13 @@
 //! each once, without a peer, so that they stay alive.
 
 mod cluster;
+mod etcd;
 mod machine;
 mod peer;
 mod samples;
 
 pub use cluster::{Cluster, timed};
+pub use etcd::Etcd;
 pub use machine::{describe, version};
 pub use peer::Peer;
 pub use samples::{Samples, compare, is_measurement, rounds};

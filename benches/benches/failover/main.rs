@@ -3,12 +3,8 @@
 
 use std::time::Instant;
 
-use muster_benches::{Samples, compare, describe, is_measurement, rounds};
+use muster_benches::{Etcd, Samples, compare, describe, is_measurement, rounds};
 use muster_tests::{Job, Members, Role, until};
-
-mod etcd;
-
-use etcd::Etcd;
 
 fn muster(times: usize) -> Samples {
     let mut samples = Samples::default();

@@ -16,11 +16,13 @@ struct Ports {
 }
 
 /// A running etcd.
-pub(crate) struct Etcd {
+#[derive(Debug)]
+pub struct Etcd {
     directory: TempDir,
     ports: Vec<Ports>,
     members: Vec<Child>,
-    pub(crate) version: String,
+    /// Its version.
+    pub version: String,
     writes: u32,
 }
 
@@ -30,7 +32,11 @@ fn free_port() -> u16 {
 }
 
 impl Etcd {
-    pub(crate) fn start() -> Result<Self, String> {
+    /// Three members that take writes.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn start() -> Result<Self, String> {
         let output = Command::new("etcd").arg("--version").output();
         let output = output.map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -99,6 +105,12 @@ impl Etcd {
             .collect()
     }
 
+    /// Where the leader's clients connect, HOST:PORT.
+    #[must_use]
+    pub fn leader_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[self.leader()].client)
+    }
+
     fn leader(&self) -> usize {
         until("etcd has a leader and all its members", || {
             let all = self.status();
@@ -110,7 +122,7 @@ impl Etcd {
     }
 
     /// Kills the leader; answers after how long the next write was acknowledged. The member comes back.
-    pub(crate) fn fail_over(&mut self) -> Duration {
+    pub fn fail_over(&mut self) -> Duration {
         let leader = self.leader();
         let start = Instant::now();
         self.members[leader].kill().expect("it is ours");
