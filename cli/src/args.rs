@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Env(Env),
     /// Show how the coordinator is.
     Status(Output),
+    /// Collect what somebody who is asked for help wants to see, without secrets.
+    Debug(Debug),
     /// Run a coordinator.
     Coordinator(Coordinator),
     /// Run an agent.
@@ -223,6 +225,26 @@ pub(crate) struct Coordinator {
     /// The file with a join token of the role member, for --join. On loopback without TLS: with the others' own token.
     #[arg(long, value_name = "FILE")]
     pub(crate) join_token_file: Option<PathBuf>,
+}
+
+/// `muster debug`
+#[derive(Debug, Args)]
+pub(crate) struct Debug {
+    #[command(subcommand)]
+    pub(crate) command: DebugCommand,
+}
+
+/// What to collect.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Everything, into a directory. Values of variables, commands and annotations are left out.
+    Bundle {
+        /// The directory; it must not be there yet.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 /// `muster backup`

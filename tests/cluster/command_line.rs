@@ -124,3 +124,27 @@ fn an_interrupt_suspends_the_job_and_ends_the_command() {
     until("nothing is left", || replica_processes(place.data()).is_empty().then_some(()));
     place.muster(&["delete", "held"]).ok();
 }
+
+#[test]
+fn a_bundle_for_whoever_helps_has_everything_but_secrets() {
+    let place = Place::up();
+    let job = Job::shell("mine", 0, "echo hush-hush").env("PASSWORD", "hush-hush");
+    place.muster(&["run", &job.write(place.data()).to_string_lossy()]).ok();
+    let directory = place.data().join("bundle");
+    let bundle = ["debug", "bundle", &*directory.to_string_lossy()];
+    place.muster(&bundle).ok();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&directory).expect("it was made").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("text");
+        assert!(!text.contains("hush-hush"), "{:?}", entry.path());
+        assert!(!text.contains("notAvailable"), "{:?}: {text}", entry.path());
+        names.push(entry.file_name().into_string().expect("a name"));
+    }
+    for name in
+        ["jobs.json", "nodes.json", "events.json", "status.json", "members.json", "files.json"]
+    {
+        assert!(names.iter().any(|one| one == name), "{name} is not among {names:?}");
+    }
+    let again = place.muster(&bundle);
+    assert!(again.code == 3 && again.stderr.contains("M5009"), "{again:#?}");
+}

@@ -4,6 +4,7 @@ mod agent;
 mod apply;
 mod backup;
 mod coordinator;
+mod debug;
 mod delete;
 mod describe;
 mod down;
@@ -75,6 +76,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Whoami(output) => client(login::who_am_i(&global, output.output)),
         Command::Members(args) => client(members::run(&global, &args)),
         Command::Nodes(args) => client(nodes::run(&global, &args)),
+        Command::Debug(args) => client(debug::run(&global, &args)),
         Command::Status(output) => client(status::run(&global, output.output)),
     }
 }
