@@ -295,6 +295,9 @@ pub(crate) struct Agent {
     /// The address at which this node's ranks can be reached. [default: found out]
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
+    /// The user that the agent and all ranks run as, where it is started by root.
+    #[arg(long, value_name = "USER")]
+    pub(crate) run_as: Option<String>,
     /// The file with a join token of the role agent. Needed only until the agent has its certificate.
     #[arg(long, value_name = "FILE")]
     pub(crate) join_token_file: Option<PathBuf>,

@@ -29,6 +29,12 @@ impl Secure {
         private(&self.place.data().join(name), &made.stdout)
     }
 
+    /// The name of the node in the same process.
+    fn own_node(&self) -> String {
+        let nodes = self.place.muster(&["nodes", "-o", "json"]).ok().json();
+        nodes["items"][0]["metadata"]["name"].as_str().expect("a node").to_owned()
+    }
+
     /// A command of a user.
     fn as_user(&self, token: &Path, arguments: &[&str]) -> Outcome {
         let mut command = muster();
@@ -41,6 +47,7 @@ impl Secure {
         let mut command = muster();
         command.env("MUSTER_DATA_DIR", data).env("MUSTER_SERVER", self.place.server());
         command.args(["agent", "--node-name", "second", "--address", "127.0.0.1"]);
+        command.args(["--run-as", "root"]);
         if let Some(token) = token {
             command.arg("--join-token-file").arg(token);
         }
@@ -93,7 +100,8 @@ fn tokens_that_are_forged_expired_used_up_or_for_another_role_let_nobody_in() {
     // None of this has used the good one up; the second machine does not get in with it.
     let mut first = muster();
     first.env("MUSTER_DATA_DIR", data.join("first")).env("MUSTER_SERVER", secure.place.server());
-    first.args(["agent", "--node-name", "first", "--address", "127.0.0.1", "--join-token-file"]);
+    first.args(["agent", "--node-name", "first", "--address", "127.0.0.1", "--run-as", "root"]);
+    first.arg("--join-token-file");
     let mut first = first.arg(&good).stderr(Stdio::null()).spawn().expect("muster runs");
     until("the first agent is in", || {
         secure.place.muster(&["nodes"]).stdout.contains("first ").then_some(())
@@ -191,6 +199,7 @@ fn a_certificate_that_was_taken_back_is_worth_nothing_and_one_of_another_cluster
         let mut command = muster();
         command.env("MUSTER_DATA_DIR", folder.path().join("agent")).env("MUSTER_SERVER", server);
         command.args(["agent", "--node-name", "second", "--address", "127.0.0.1"]);
+        command.args(["--run-as", "root"]);
         if let Some(token) = token {
             command.arg("--join-token-file").arg(token);
         }
@@ -216,4 +225,41 @@ fn a_certificate_that_was_taken_back_is_worth_nothing_and_one_of_another_cluster
     said("another cluster");
     agent.kill().expect("it is ours");
     agent.wait().expect("it is our child");
+}
+
+#[test]
+fn ranks_run_as_the_user_that_root_names_and_not_as_root() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can start an agent as somebody else");
+        return;
+    }
+    let secure = Secure::up();
+    let folder = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let data = folder.path().join("agent");
+    let token = secure.token("join", &["--role", "agent"]);
+    let start = |as_whom: Option<&str>| {
+        let mut command = muster();
+        command.env("MUSTER_DATA_DIR", &data).env("MUSTER_SERVER", secure.place.server());
+        command.args(["agent", "--node-name", "second", "--address", "127.0.0.1"]);
+        command.arg("--join-token-file").arg(&token);
+        command.args(as_whom.into_iter().flat_map(|user| ["--run-as", user]));
+        command.stderr(fs::File::create(folder.path().join("log")).expect("room"));
+        command.spawn().expect("muster runs")
+    };
+    let refused = start(None).wait().expect("it is our child");
+    assert_eq!(refused.code(), Some(2));
+    let said = fs::read_to_string(folder.path().join("log")).expect("it is there");
+    assert!(said.contains("--run-as"), "{said}");
+    let mut agent = start(Some("nobody"));
+    secure.place.muster(&["nodes", "cordon", &secure.own_node()]).ok();
+    let job = Job::shell("who", 0, "id -un; echo home $HOME; cat /etc/shadow || echo closed");
+    let outcome = secure.place.muster(&["run", &job.write(folder.path()).to_string_lossy()]);
+    agent.kill().expect("it is ours");
+    agent.wait().expect("it is our child");
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    for words in ["] nobody\n", "] closed\n"] {
+        assert!(outcome.stdout.contains(words), "{words}: {outcome:#?}");
+    }
+    assert!(!outcome.stdout.contains("home /root"), "{outcome:#?}");
 }

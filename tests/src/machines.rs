@@ -130,7 +130,7 @@ impl Machines {
             }
         } else {
             command.args(["agent", "--server", &self.servers(), "--join-token-file", &token]);
-            command.args(["--node-name", &format!("node-{machine}")]);
+            command.args(["--node-name", &format!("node-{machine}"), "--run-as", "root"]);
         }
         let log = File::options()
             .create(true)

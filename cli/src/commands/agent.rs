@@ -9,6 +9,7 @@ use muster_trust::{JoinToken, UserToken};
 
 use super::coordinator::start_logging;
 use super::node_options::{Home, agent_config};
+use super::run_as;
 use super::up::{daemon_runtime, supervise};
 use crate::args::{Agent as Args, Global};
 use crate::connect::{data_dir, read_token};
@@ -59,7 +60,16 @@ pub(super) fn run(global: &Global, args: Args) -> Result<ExitCode, Failure> {
         return Err(Failure::usage("name the coordinator with --server https://HOST:PORT"));
     };
     let home = Home { access: access(global, &args, &data)?, coordinator, address: args.address };
-    let config = agent_config(&data, &args.node, home)?;
+    let is_shared = home.coordinator.starts_with("https://");
+    let user = run_as::wanted(args.run_as.as_deref(), is_shared)?;
+    let mut config = agent_config(&data, &args.node, home)?;
+    if let Some(user) = &user {
+        config.variables = run_as::variables_of(user, config.variables);
+        if std::env::var_os("MUSTER_ENVIRONMENTS").is_none_or(|root| root.is_empty()) {
+            config.environments.root = data.join("environments");
+        }
+        run_as::become_user(user, &data)?;
+    }
     daemon_runtime()?.block_on(async {
         let signals = Signals::listen()?;
         let supervisor = Supervisor::new();

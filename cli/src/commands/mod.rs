@@ -19,6 +19,7 @@ mod node_options;
 mod nodes;
 mod printed;
 mod run;
+mod run_as;
 mod status;
 mod submit;
 mod suspend;
