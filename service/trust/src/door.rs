@@ -2,14 +2,15 @@
 //!
 //! A connection counts once the other side has done its handshake and said its first words in time; until then it
 //! waits in a room of its own with a limited number of places. Whoever comes when all are taken is turned away at
-//! once. Those who prove with a certificate that they belong to the cluster have places that strangers cannot take.
+//! once, and no address has more than some of them. Those who prove with a certificate that they belong to the cluster have places that strangers cannot take.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct DoorLimits {
     pub strangers: usize,
     /// Connections that have not said their first words.
     pub waiting: usize,
+    /// How many of those may come from one address, loopback apart.
+    pub waiting_per_address: usize,
     /// How long one of those may take.
     pub patience: Duration,
     /// How many bytes are first words: 24 are the preface of HTTP/2 (RFC 9113, section 3.4).
@@ -51,6 +54,7 @@ impl DoorLimits {
             proven: 16_384,
             strangers: 4_096,
             waiting: 1_024,
+            waiting_per_address: 256,
             patience: Duration::from_secs(10),
             first_words: 24,
             speaks: tls::H2,
@@ -190,8 +194,48 @@ impl Sequence for Incoming {
     }
 }
 
+/// How many connections of each address wait.
+#[derive(Debug, Clone, Default)]
+struct Queue(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// A place in the queue; dropping it makes room.
+struct Place {
+    queue: Queue,
+    address: IpAddr,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for one more of this address, unless it has too many. On loopback everybody has the same.
+    fn place(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let mut waiting = self.lock();
+        let count = waiting.entry(address).or_default();
+        if *count >= most && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Place { queue: self.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        if let Some(count) = waiting.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.address);
+            }
+        }
+    }
+}
+
 async fn accept(listener: TcpListener, hall: Arc<Hall>) -> Infallible {
     let mut waiting = JoinSet::new();
+    let queue = Queue::default();
     let mut pause = PAUSES.0;
     loop {
         let accepted = tokio::select! {
@@ -211,12 +255,14 @@ async fn accept(listener: TcpListener, hall: Arc<Hall>) -> Infallible {
             }
         };
         pause = PAUSES.0;
-        if waiting.len() >= hall.limits.waiting {
+        let place = queue.place(address.ip(), hall.limits.waiting_per_address);
+        let Some(place) = place.filter(|_| waiting.len() < hall.limits.waiting) else {
             count(&hall.counts.turned_away);
             continue;
-        }
+        };
         let hall = Arc::clone(&hall);
         waiting.spawn(async move {
+            let _place = place;
             let patience = hall.limits.patience;
             let Ok(visitor) = tokio::time::timeout(patience, hall.admit(stream, address)).await
             else {
@@ -276,5 +322,24 @@ impl Hall {
             count(&self.counts.turned_away);
         }
         room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_the_places_of_all() {
+        let queue = Queue::default();
+        let [attacker, other, local]: [IpAddr; 3] =
+            ["192.0.2.1", "192.0.2.2", "127.0.0.1"].map(|text| text.parse().unwrap());
+        let taken: Vec<_> = (0..5).filter_map(|_| queue.place(attacker, 3)).collect();
+        assert_eq!(taken.len(), 3);
+        assert!(queue.place(other, 3).is_some());
+        assert_eq!((0..5).filter_map(|_| queue.place(local, 3)).count(), 5);
+        drop(taken);
+        assert!(queue.place(attacker, 3).is_some());
+        assert!(queue.lock().is_empty());
     }
 }
