@@ -173,6 +173,14 @@ impl AgentService {
             self.instances().remove(&node);
             context.leases.absent(node);
         }
+        // An agent that was killed, or a cable that was pulled, is nothing that is wrong here.
+        let ended = match ended {
+            Err(status) if std::error::Error::source(&status).is_some() => {
+                info!(node.name = %hello.node_name, why = %status.message(), "the agent's connection broke");
+                return Ok(());
+            }
+            ended => ended,
+        };
         info!(node.name = %hello.node_name, "agent disconnected");
         if let Err(status) = &ended {
             // The agent reconnects; it should read why in its log.
