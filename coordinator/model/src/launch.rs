@@ -34,6 +34,10 @@ pub struct LaunchSpec {
     pub replicas_on_node: u32,
     /// Whether this replica's node holds the gang's rendezvous store (rank 0 of a gang that has one).
     pub holds_store: bool,
+    /// Where the agents of the gang's other nodes answer whether they hear a leader, as HOST:PORT; empty for one that
+    /// does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<String>,
     /// The directory that the manifest was submitted from. A container without `workingDir` starts
     /// there, and a relative one is taken from there, as Slurm does with the submission directory.
     pub submit_dir: Option<String>,

@@ -1,7 +1,9 @@
 //! Between the session's wire types and the model.
 
+use muster_coordinator_core::Beat;
 use muster_model::{
-    Attempt, Exit, ExitStatus, Fence, Generation, JobId, NodeName, Rank, ReplicaId, ResourceName,
+    Attempt, Exit, ExitStatus, Fence, Generation, JobId, Millis, NodeName, Rank, ReplicaId,
+    ResourceName,
 };
 use muster_proto::v1 as wire;
 use muster_state::{Order, Ordered, RegisterNode, ReplicaReport, Reported};
@@ -58,7 +60,16 @@ pub(super) fn register(hello: &wire::Hello, name: NodeName) -> RegisterNode {
         labels: hello.labels.clone().into_iter().collect(),
         version: hello.version.clone(),
         agent: hello.agent.clone(),
+        cut_off: hello.cut_off_ms.map(Millis),
+        witness: hello.witness.clone(),
+        members: hello.members.clone(),
     }
+}
+
+/// A heartbeat.
+pub(super) fn beat(wire: &wire::Heartbeat) -> Beat {
+    let wire::Heartbeat { number, hearing, lapses, heard } = *wire;
+    Beat { number, hearing, lapses, heard }
 }
 
 /// An order.

@@ -69,6 +69,7 @@ pub(crate) fn replica(job: &Uid, main: ContainerSpec) -> LaunchSpec {
         gang_size: 2,
         replicas_on_node: 1,
         holds_store: false,
+        witnesses: Vec::new(),
         submit_dir: None,
     }
 }

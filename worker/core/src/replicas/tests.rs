@@ -42,6 +42,7 @@ fn spec(id: ReplicaId, fence: Fence) -> Box<LaunchSpec> {
         gang_size: 1,
         replicas_on_node: 1,
         holds_store: true,
+        witnesses: Vec::new(),
         submit_dir: None,
     })
 }

@@ -38,6 +38,7 @@ pub(in crate::launch) fn spec() -> LaunchSpec {
         gang_size: 4,
         replicas_on_node: 2,
         holds_store: false,
+        witnesses: Vec::new(),
         submit_dir: None,
     }
 }
