@@ -1,10 +1,11 @@
 //! Three coordinators and four agents on machines of their own, with TLS: what networks do, and what must not happen.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use muster_tests::{Job, Machines, Outcome, ddp_script, until};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A job on every node that counts into a file until another one is there.
 struct Counting {
@@ -13,7 +14,7 @@ struct Counting {
 }
 
 impl Counting {
-    fn submit(machines: &Machines) -> Self {
+    fn submit(machines: &Machines, workers: u32) -> Self {
         let shared = machines.shared();
         let (count, gate) = (shared.join("count"), shared.join("gate"));
         let script = format!(
@@ -21,7 +22,7 @@ impl Counting {
             gate.display(),
             count.display()
         );
-        let job = everywhere(Job::shell("counting", 3, &script)).write(shared);
+        let job = everywhere(Job::shell("counting", workers, &script)).write(shared);
         machines.muster(&["apply", "-f", &job.to_string_lossy()]).ok();
         machines.wait_for_phase("counting", "Running");
         Self { count, gate }
@@ -33,16 +34,25 @@ impl Counting {
 
     /// The job is alive.
     fn goes_on(&self) {
+        self.goes_on_for(8);
+    }
+
+    fn goes_on_for(&self, ticks: usize) {
         let before = self.ticks();
-        until("the job goes on", || (self.ticks() > before + 8).then_some(()));
+        until("the job goes on", || (self.ticks() > before + ticks).then_some(()));
+    }
+
+    /// Ends it; answers how often it was started anew.
+    fn end(&self, machines: &Machines) -> u64 {
+        std::fs::write(&self.gate, "").expect("room");
+        machines.wait_for_phase("counting", "Succeeded");
+        let job = machines.muster(&["explain", "counting", "-o", "json"]).ok().json();
+        job["restarts"].as_u64().expect("a number")
     }
 
     /// Ends it, and checks that none of its ranks was ever started anew.
     fn ends_well(&self, machines: &Machines) {
-        std::fs::write(&self.gate, "").expect("room");
-        machines.wait_for_phase("counting", "Succeeded");
-        let job = machines.muster(&["explain", "counting", "-o", "json"]).ok().json();
-        assert_eq!(job["restarts"], 0, "{job:#}");
+        assert_eq!(self.end(machines), 0, "no rank was started anew");
     }
 }
 
@@ -66,7 +76,7 @@ fn accepted(machines: &Machines, from: usize, name: &str) {
 #[test]
 fn a_job_trains_through_everything_that_happens_to_leaders() {
     let Some(mut machines) = Machines::start(3, 4) else { return };
-    let counting = Counting::submit(&machines);
+    let counting = Counting::submit(&machines, 3);
     let all = [0, 1, 2];
     let others = |one: usize| all.into_iter().filter(|other| *other != one).collect::<Vec<_>>();
 
@@ -115,8 +125,9 @@ fn a_job_trains_through_everything_that_happens_to_leaders() {
 
 #[test]
 fn an_agent_that_nobody_hears_keeps_its_ranks_and_tells_of_them_afterwards() {
-    let Some(machines) = Machines::start_with(3, 4, &["--lease", "2"]) else { return };
-    let counting = Counting::submit(&machines);
+    let lease = ["--lease", "2"];
+    let Some(machines) = Machines::start_with((3, &lease), (4, &[])) else { return };
+    let counting = Counting::submit(&machines, 3);
     let agent = machines.agents().start;
     let members: Vec<usize> = machines.coordinators().collect();
     machines.net.part(&[agent], &members);
@@ -129,10 +140,64 @@ fn an_agent_that_nobody_hears_keeps_its_ranks_and_tells_of_them_afterwards() {
     });
     counting.goes_on();
     machines.net.join(&[agent], &members);
-    until("the node is back", || {
-        let nodes = machines.muster(&["nodes"]).stdout;
-        (nodes.lines().filter(|line| line.contains(" Ready ")).count() == 4).then_some(())
+    machines.wait_for_ready_nodes();
+    counting.ends_well(&machines);
+}
+
+/// The machines on which a job's ranks are, by the names of their nodes.
+fn machines_of(machines: &Machines, job: &str) -> BTreeSet<usize> {
+    let pods = machines.muster(&["get", "pods", "-o", "json"]).ok().json();
+    let items = pods["items"].as_array().expect("pods").clone();
+    let of_job = items
+        .iter()
+        .filter(|pod| pod["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(job)));
+    let node = |pod: &Value| pod["spec"]["nodeName"].as_str()?.strip_prefix("node-")?.parse().ok();
+    of_job.filter_map(node).collect()
+}
+
+#[test]
+fn a_gang_of_a_node_that_is_cut_off_starts_elsewhere_once_nothing_runs_there() {
+    let (lease, cut_off) = (["--lease", "2"], ["--cut-off-after", "10s"]);
+    let Some(machines) = Machines::start_with((3, &lease), (4, &cut_off)) else { return };
+    let counting = Counting::submit(&machines, 1);
+    let placed = machines_of(&machines, "counting");
+    assert_eq!(placed.len(), 2, "each rank on a machine of its own");
+    let lost = *placed.iter().next().expect("one of two");
+    let members: Vec<usize> = machines.coordinators().collect();
+    machines.net.part(&[lost], &members);
+    // Even without its agent: the shims keep its word.
+    machines.signal(lost, Signal::STOP);
+    assert!(!machines.replica_processes(lost).is_empty());
+    until("the gang starts elsewhere", || {
+        let job = machines.muster(&["explain", "counting", "-o", "json"]).ok().json();
+        let again = job["restarts"].as_u64().is_some_and(|restarts| restarts > 0);
+        if again {
+            assert_eq!(machines.replica_processes(lost), Vec::<i32>::new(), "two attempts at once");
+        }
+        (again && job["phase"] == "Running").then_some(())
     });
+    assert!(!machines_of(&machines, "counting").contains(&lost));
+    counting.goes_on();
+    machines.net.join(&[lost], &members);
+    machines.signal(lost, Signal::CONT);
+    machines.wait_for_ready_nodes();
+    assert_eq!(counting.end(&machines), 1);
+}
+
+#[test]
+fn without_any_coordinator_training_goes_on_for_longer_than_an_agent_may_be_cut_off() {
+    let (lease, cut_off) = (["--lease", "2"], ["--cut-off-after", "10s"]);
+    let Some(mut machines) = Machines::start_with((3, &lease), (4, &cut_off)) else { return };
+    let counting = Counting::submit(&machines, 3);
+    for member in machines.coordinators() {
+        machines.kill(member);
+    }
+    // Four ranks that count ten times a second, for twice the span.
+    counting.goes_on_for(2 * 10 * 4 * 10);
+    for member in machines.coordinators() {
+        machines.launch(member);
+    }
+    machines.wait_for_ready_nodes();
     counting.ends_well(&machines);
 }
 
@@ -150,10 +215,6 @@ fn torch_trains_across_machines_while_packets_are_lost_and_the_leader_dies() {
     machines.kill(leader);
     machines.launch(leader);
     machines.wait_for_phase("ddp", "Succeeded");
-    let nodes: std::collections::BTreeSet<String> = {
-        let pods = machines.muster(&["get", "pods", "-o", "json"]).ok().json();
-        let items = pods["items"].as_array().expect("pods").clone();
-        items.iter().filter_map(|pod| Some(pod["spec"]["nodeName"].as_str()?.to_owned())).collect()
-    };
+    let nodes = machines_of(&machines, "ddp");
     assert_eq!(nodes.len(), 4, "each rank on a machine of its own: {nodes:?}");
 }

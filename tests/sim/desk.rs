@@ -27,8 +27,14 @@ const HELD_UP_EVERY: Span = Span::millis(400);
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Deed {
-    Do(Input),
+    Do(Box<Input>),
     Tell(SessionId, usize, ToAgent),
+}
+
+impl Deed {
+    pub(crate) fn act(input: Input) -> Self {
+        Self::Do(Box::new(input))
+    }
 }
 
 #[derive(Debug)]
@@ -108,7 +114,7 @@ impl Desk {
             reporting: false,
         };
         self.sessions.insert(id, session);
-        vec![Deed::Do(Input::Command(None, body, Reply::Register(id)))]
+        vec![Deed::act(Input::Command(None, body, Reply::Register(id)))]
     }
 
     /// A heartbeat; an unknown session is told that it is over.
@@ -138,7 +144,7 @@ impl Desk {
         let is_due = self.leads && self.confirming.is_none() && !self.beats.is_empty();
         is_due.then(|| {
             self.confirming = Some(std::mem::take(&mut self.beats));
-            Deed::Do(Input::Look(Look::Beats))
+            Deed::act(Input::Look(Look::Beats))
         })
     }
 
@@ -146,7 +152,7 @@ impl Desk {
     pub(crate) fn knows(&mut self, id: SessionId, members: Vec<String>) -> Vec<Deed> {
         let node = self.sessions.get(&id).and_then(|session| session.node);
         let body = node.map(|node| Body::NodeKnows(NodeKnows { node, members }));
-        body.into_iter().map(|body| Deed::Do(Input::Command(None, body, Reply::Nobody))).collect()
+        body.into_iter().map(|body| Deed::act(Input::Command(None, body, Reply::Nobody))).collect()
     }
 
     pub(crate) fn reports(
@@ -170,7 +176,7 @@ impl Desk {
         let Some(reports) = session.reports.pop_front() else { return Vec::new() };
         session.reporting = true;
         let body = Body::ReportReplicas(ReportReplicas { node, reports });
-        vec![Deed::Do(Input::Command(None, body, Reply::Reports(id)))]
+        vec![Deed::act(Input::Command(None, body, Reply::Reports(id)))]
     }
 
     fn end(&mut self, id: SessionId, now: SimTime) -> Vec<Deed> {
@@ -202,7 +208,7 @@ impl Desk {
         self.leader = leader;
         if began {
             self.plan_at = Some(now);
-            return vec![Deed::Do(Input::Look(Look::Nodes))];
+            return vec![Deed::act(Input::Look(Look::Nodes))];
         }
         if leads {
             return Vec::new();
@@ -258,7 +264,7 @@ impl Desk {
         session.writing = true;
         let mut deeds = vec![
             // It is welcomed once a majority has confirmed that this member leads: the command may have changed nothing.
-            Deed::Do(Input::Look(Look::AllOrders(id, node))),
+            Deed::act(Input::Look(Look::AllOrders(id, node))),
         ];
         let replaced = self.current.insert(node, id).filter(|old| *old != id);
         self.contacts.attached(node);
@@ -286,7 +292,7 @@ impl Desk {
                 Effect::Plan if self.leads => {
                     self.plan_at.get_or_insert(now);
                 }
-                Effect::MembersChanged => deeds.push(Deed::Do(Input::Look(Look::Members))),
+                Effect::MembersChanged => deeds.push(Deed::act(Input::Look(Look::Members))),
                 _ => {}
             }
         }
@@ -302,7 +308,7 @@ impl Desk {
         }
         session.writing = true;
         let replicas = std::mem::take(&mut session.changed).into_iter().collect();
-        vec![Deed::Do(Input::Look(Look::Orders(id, node, replicas)))]
+        vec![Deed::act(Input::Look(Look::Orders(id, node, replicas)))]
     }
 
     pub(crate) fn found(&mut self, found: Found, clock: Timestamp, now: SimTime) -> Vec<Deed> {
@@ -312,10 +318,10 @@ impl Desk {
                 session.welcomed = true;
                 let mut deeds = vec![Deed::Tell(id, session.agent, ToAgent::Welcome)];
                 deeds.extend(self.send(id, (true, orders)));
-                deeds.push(Deed::Do(Input::Look(Look::Members)));
+                deeds.push(Deed::act(Input::Look(Look::Members)));
                 if let Some(session) = self.sessions.get(&id).filter(|_| !is_ready) {
                     let body = Body::RegisterNode(session.hello.clone());
-                    deeds.push(Deed::Do(Input::Command(None, body, Reply::RegisterAgain(id))));
+                    deeds.push(Deed::act(Input::Command(None, body, Reply::RegisterAgain(id))));
                 }
                 deeds
             }
@@ -348,7 +354,7 @@ impl Desk {
                 self.plan_at = self.leads.then_some(now + PLAN_AGAIN);
                 Vec::new()
             }
-            Look::Nodes if self.leads => vec![Deed::Do(Input::Look(Look::Nodes))],
+            Look::Nodes if self.leads => vec![Deed::act(Input::Look(Look::Nodes))],
             Look::Beats => {
                 self.confirming = None;
                 self.confirm().into_iter().collect()
@@ -382,7 +388,7 @@ impl Desk {
         let jobs = jobs.into_iter().filter(|(_, witnesses)| stopped(witnesses));
         let jobs: Vec<_> = jobs.map(|(job, _)| job).collect();
         let body = Body::CutOff(CutOff { node, since, jobs: jobs.clone() });
-        (!jobs.is_empty()).then(|| Deed::Do(Input::Command(None, body, Reply::Nobody)))
+        (!jobs.is_empty()).then(|| Deed::act(Input::Command(None, body, Reply::Nobody)))
     }
 
     fn send(&mut self, id: SessionId, (full, orders): (bool, Vec<AgentOrder>)) -> Vec<Deed> {
@@ -407,16 +413,16 @@ impl Desk {
         }
         for node in self.contacts.ended(Millis(now.as_millis())) {
             let body = Body::NodeUnreachable(NodeUnreachable { node });
-            deeds.push(Deed::Do(Input::Command(None, body, Reply::Unreachable(node))));
+            deeds.push(Deed::act(Input::Command(None, body, Reply::Unreachable(node))));
         }
         let declared: Vec<NodeId> = self.contacts.declared().collect();
         if !declared.is_empty() && self.held_up_at <= now {
             self.held_up_at = now + HELD_UP_EVERY;
-            deeds.push(Deed::Do(Input::Look(Look::HeldUp(declared))));
+            deeds.push(Deed::act(Input::Look(Look::HeldUp(declared))));
         }
         if !self.planning && self.plan_at.take_if(|at| *at <= now).is_some() {
             self.planning = true;
-            deeds.push(Deed::Do(Input::Look(Look::Plan)));
+            deeds.push(Deed::act(Input::Look(Look::Plan)));
         }
         deeds
     }
@@ -429,6 +435,6 @@ impl Desk {
         }
         let placements = plan(&view, &Policy::default(), clock).placements;
         let bodies = placements.into_iter().map(|placement| Body::BindGang(BindGang { placement }));
-        bodies.map(|body| Deed::Do(Input::Command(None, body, Reply::Bind))).collect()
+        bodies.map(|body| Deed::act(Input::Command(None, body, Reply::Bind))).collect()
     }
 }

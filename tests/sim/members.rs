@@ -202,7 +202,7 @@ impl World {
     fn perform(&mut self, (id, _): Alive, deeds: Vec<Deed>) {
         for deed in deeds {
             match deed {
-                Deed::Do(input) => self.put(id, input),
+                Deed::Do(input) => self.put(id, *input),
                 Deed::Tell(session, agent, message) => {
                     let link = (Address::Member(id), Address::Agent(agent));
                     if let Some(at) = self.network.stream(link, session, self.now) {
@@ -372,7 +372,7 @@ fn announce(id: u64) -> Deed {
         address: address(id),
         version: "0".into(),
     });
-    Deed::Do(Input::Command(None, body, Reply::Nobody))
+    Deed::act(Input::Command(None, body, Reply::Nobody))
 }
 
 fn address(id: u64) -> String {

@@ -28,18 +28,22 @@ pub struct Machines {
     daemons: Vec<Option<Child>>,
     /// Further flags of coordinators, at the next start.
     pub coordinator_flags: Vec<String>,
+    agent_flags: Vec<String>,
 }
 
 impl Machines {
     /// So many coordinators and agents, all connected; `None` where that is not permitted.
     #[must_use]
     pub fn start(coordinators: usize, agents: usize) -> Option<Self> {
-        Self::start_with(coordinators, agents, &[])
+        Self::start_with((coordinators, &[]), (agents, &[]))
     }
 
-    /// As [`Machines::start`], with further flags for the coordinators.
+    /// As [`Machines::start`], with further flags for the coordinators and for the agents.
     #[must_use]
-    pub fn start_with(coordinators: usize, agents: usize, flags: &[&str]) -> Option<Self> {
+    pub fn start_with(
+        (coordinators, flags): (usize, &[&str]),
+        (agents, agent_flags): (usize, &[&str]),
+    ) -> Option<Self> {
         let net = Net::new(coordinators + agents)?;
         let directory = tempfile::Builder::new().prefix("muster-machines-").tempdir();
         let mut machines = Self {
@@ -49,6 +53,7 @@ impl Machines {
             agents,
             daemons: (0..coordinators + agents).map(|_| None).collect(),
             coordinator_flags: flags.iter().map(ToString::to_string).collect(),
+            agent_flags: agent_flags.iter().map(ToString::to_string).collect(),
         };
         machines.launch(0);
         until("the first coordinator answers", || {
@@ -131,6 +136,7 @@ impl Machines {
         } else {
             command.args(["agent", "--server", &self.servers(), "--join-token-file", &token]);
             command.args(["--node-name", &format!("node-{machine}"), "--run-as", "root"]);
+            command.args(&self.agent_flags);
         }
         let log = File::options()
             .create(true)
@@ -244,6 +250,15 @@ impl Machines {
         })
     }
 
+    /// Waits until every agent's node is ready.
+    pub fn wait_for_ready_nodes(&self) {
+        until("all nodes are ready", || {
+            let nodes = self.muster(&["nodes"]).stdout;
+            (nodes.lines().filter(|line| line.contains(" Ready ")).count() == self.agents)
+                .then_some(())
+        });
+    }
+
     /// Sends a signal to a machine's daemon.
     pub fn signal(&self, machine: usize, signal: Signal) {
         let child = self.daemons[machine].as_ref().expect("it was started");
@@ -256,6 +271,12 @@ impl Machines {
         let mut child = self.daemons[machine].take().expect("it was started");
         child.kill().expect("it is ours");
         child.wait().expect("it is our child");
+    }
+
+    /// What runs of replicas on a machine.
+    #[must_use]
+    pub fn replica_processes(&self, machine: usize) -> Vec<i32> {
+        replica_processes(&self.data(machine))
     }
 
     fn logs(&self) -> String {
