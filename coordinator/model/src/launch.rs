@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::gang::{RoleIndex, RoleSpec};
 use crate::ids::{Fence, Generation, ReplicaId, Uid};
 use crate::names::JobKey;
+use crate::template::Peer;
 
 /// A replica as its agent prepares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct LaunchSpec {
     pub replicas_on_node: u32,
     /// Whether this replica's node holds the gang's rendezvous store (rank 0 of a gang that has one).
     pub holds_store: bool,
+    /// Whether the replica must hold a free port ready before it reports ready, for the others to be told of.
+    #[serde(default)]
+    pub reserves_port: bool,
     /// The directory that the manifest was submitted from. A container without `workingDir` starts
     /// there, and a relative one is taken from there, as Slurm does with the submission directory.
     pub submit_dir: Option<String>,
@@ -50,4 +54,7 @@ pub struct GenerationContext {
     pub store_port: Option<u16>,
     /// A free port on that node.
     pub free_port: Option<u16>,
+    /// All replicas, by role and index; empty for a gang whose templates name none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Vec<Peer>>,
 }

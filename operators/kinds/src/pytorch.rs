@@ -12,7 +12,8 @@ mod rendezvous;
 mod tests;
 
 use muster_model::{
-    EnvSource, GangSpec, Rendezvous, RestartPolicy, RoleIndex, RoleName, RoleSpec, SuccessRule,
+    EnvSource, GangSpec, Naming, Rendezvous, RestartPolicy, RoleIndex, RoleName, RoleSpec,
+    SuccessRule,
 };
 
 use self::elastic::Elastic;
@@ -106,6 +107,9 @@ impl Kind for PyTorchJob {
                     restart: one.restart,
                     pod: one.pod,
                     env: env.clone(),
+                    main_env: Vec::new(),
+                    files: Vec::new(),
+                    naming: Naming::default(),
                     processes: launch.processes(),
                 })
                 .collect(),

@@ -1,7 +1,8 @@
 //! Between the session's wire types and the model.
 
 use muster_model::{
-    Attempt, Exit, ExitStatus, Fence, Generation, JobId, NodeName, Rank, ReplicaId, ResourceName,
+    Attempt, Exit, ExitStatus, Fence, Generation, JobId, NodeName, Peer, Rank, ReplicaId,
+    ResourceName,
 };
 use muster_proto::v1 as wire;
 use muster_state::{Order, Ordered, RegisterNode, ReplicaReport, Reported};
@@ -61,6 +62,12 @@ pub(super) fn register(hello: &wire::Hello, name: NodeName) -> RegisterNode {
     }
 }
 
+fn peer_role(replicas: &[Peer]) -> wire::PeerRole {
+    let peer =
+        |peer: &Peer| wire::Peer { address: peer.address.clone(), port: peer.port.map(u32::from) };
+    wire::PeerRole { replicas: replicas.iter().map(peer).collect() }
+}
+
 /// An order.
 pub(super) fn order(ordered: &Ordered) -> wire::Order {
     use wire::order::What;
@@ -74,6 +81,7 @@ pub(super) fn order(ordered: &Ordered) -> wire::Order {
             leader_address: context.leader_address.clone(),
             store_port: context.store_port.map(u32::from),
             free_port: context.free_port.map(u32::from),
+            peer_roles: context.peers.iter().map(|role| peer_role(role)).collect(),
         }),
         Order::Stop { grace } => What::Stop(wire::Stop { grace_ms: grace.0 }),
         Order::Clear => What::Clear(wire::Clear {}),

@@ -1,6 +1,7 @@
 //! The brain under test: scenarios that read like stories, and random histories with shrinking.
 
 mod nodes;
+mod peers;
 mod random;
 mod scenarios;
 mod world;
