@@ -11,10 +11,12 @@ use muster_kinds::{
     AdmitContext, Admitted, Document, Rejection, SUBMIT_DIR, Update, admit, admit_update,
     parse_documents,
 };
-use muster_model::{AccessRole, FieldError, JobKey, Namespace, Problem, Reason, RequestId, Uid};
+use muster_model::{
+    AccessRole, FieldError, JobId, JobKey, Namespace, Problem, Reason, RequestId, Uid,
+};
 use muster_proto::v1 as wire;
 use muster_proto::v1::applied::Outcome;
-use muster_state::{Accepted, Apply, Body, CreateJob, Index, UpdateJob};
+use muster_state::{Accepted, Apply, Body, CreateJob, Index, State, UpdateJob};
 use serde_json::Value;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -45,6 +47,15 @@ struct Planned {
     apply: Option<Apply>,
 }
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// What this member has applied, which may be old.
+    Applied,
+    /// What was committed last, by the word of a majority.
+    Latest,
+}
+
 /// Applies a request's manifests.
 pub(super) async fn apply(
     brain: &Brain,
@@ -71,8 +82,16 @@ pub(super) async fn apply(
         let namespace = named.as_ref().unwrap_or(&context.namespace);
         caller.require(AccessRole::Editor, Some(namespace), "submit jobs")?;
     }
-    for _ in 0..ATTEMPTS {
-        let plan = match plan(brain, &documents, (&request, &context)).await? {
+    for attempt in 0..ATTEMPTS {
+        // What comes to be decided is checked again by the brain, so that a first look need not ask a majority.
+        let with = (&request, &context);
+        let sight = if attempt == 0 { Sight::Applied } else { Sight::Latest };
+        let mut made = plan(brain, &documents, with, sight).await?;
+        let changes = |plan: &Vec<Planned>| plan.iter().any(|planned| planned.apply.is_some());
+        if sight == Sight::Applied && (request.dry_run || !made.as_ref().is_ok_and(changes)) {
+            made = plan(brain, &documents, with, Sight::Latest).await?;
+        }
+        let plan = match made {
             Ok(plan) => plan,
             Err(refused) => return Ok(wire::ApplyReply { applied: Vec::new(), refused }),
         };
@@ -84,7 +103,7 @@ pub(super) async fn apply(
             return Ok(reply(plan));
         }
         match brain.submit(id, Body::Apply(applies)).await {
-            Ok(Accepted::Applied(_)) => return Ok(reply(plan)),
+            Ok(Accepted::Applied(jobs)) => return Ok(reply(confirmed(brain, plan, jobs).await?)),
             Ok(_) => return Err(Status::internal("an apply was answered as something else")),
             Err(BrainError::Rejected(
                 Reason::StalePlan { .. }
@@ -104,8 +123,9 @@ async fn answered_before(
     id: Option<RequestId>,
 ) -> Result<Option<wire::ApplyReply>, Status> {
     let Some(id) = id else { return Ok(None) };
+    // What is not seen here is seen by the brain when it decides, which answers in the same way.
     let refs = brain
-        .read(move |state| {
+        .peek(move |state| {
             let done = state.tables().requests.get(&id)?;
             let jobs = done.jobs.iter().filter_map(|job| state.job(*job));
             Some(jobs.map(|job| job_ref(&job.key, &job.uid)).collect::<Vec<_>>())
@@ -121,6 +141,27 @@ async fn answered_before(
         applied: refs.into_iter().map(applied).collect(),
         refused: Vec::new(),
     }))
+}
+
+/// With the uids that the jobs really have: a request that was accepted before has made them then.
+async fn confirmed(
+    brain: &Brain,
+    mut plan: Vec<Planned>,
+    jobs: Vec<JobId>,
+) -> Result<Vec<Planned>, Status> {
+    let uids = brain
+        .peek(move |state| {
+            let uid = |id| state.job(id).map(|job| job.uid.clone());
+            jobs.into_iter().map(uid).collect::<Vec<_>>()
+        })
+        .await
+        .map_err(|error| status_of(&error))?;
+    let submitted = plan.iter_mut().filter(|planned| planned.apply.is_some());
+    for (planned, uid) in submitted.zip(uids) {
+        // One that is gone again keeps the uid that it was to have.
+        planned.uid = uid.unwrap_or_else(|| planned.uid.clone());
+    }
+    Ok(plan)
 }
 
 fn reply(plan: Vec<Planned>) -> wire::ApplyReply {
@@ -161,6 +202,7 @@ async fn plan(
     brain: &Brain,
     documents: &[Document],
     (request, context): (&wire::ApplyRequest, &AdmitContext),
+    sight: Sight,
 ) -> Result<Result<Vec<Planned>, Vec<wire::Refused>>, Status> {
     let mut refused = Vec::new();
     let mut admitted: Vec<(&Document, Admitted)> = Vec::new();
@@ -178,7 +220,7 @@ async fn plan(
         }
     }
     let keys: BTreeSet<JobKey> = admitted.iter().map(|(_, job)| job.key.clone()).collect();
-    let existing = existing(brain, keys).await?;
+    let existing = existing(brain, keys, sight).await?;
     let mut plan = Vec::new();
     for (document, job) in admitted {
         let planned = match existing.get(&job.key) {
@@ -249,19 +291,22 @@ fn with_submit_dir(mut manifest: Value, submit_dir: &str) -> Value {
 async fn existing(
     brain: &Brain,
     keys: BTreeSet<JobKey>,
+    sight: Sight,
 ) -> Result<BTreeMap<JobKey, Existing>, Status> {
-    let found = brain
-        .read(move |state| {
-            let find = |key: JobKey| {
-                let id = state.job_id(&key)?;
-                let job = state.job(id)?;
-                let version = state.tables().jobs.version(&id)?;
-                Some((key, job.manifest.clone(), version, job.uid.clone(), job.deleting.is_some()))
-            };
-            keys.into_iter().filter_map(find).collect::<Vec<_>>()
-        })
-        .await
-        .map_err(|error| status_of(&error))?;
+    let look = move |state: &State| {
+        let find = |key: JobKey| {
+            let id = state.job_id(&key)?;
+            let job = state.job(id)?;
+            let version = state.tables().jobs.version(&id)?;
+            Some((key, job.manifest.clone(), version, job.uid.clone(), job.deleting.is_some()))
+        };
+        keys.into_iter().filter_map(find).collect::<Vec<_>>()
+    };
+    let found = match sight {
+        Sight::Applied => brain.peek(look).await,
+        Sight::Latest => brain.read(look).await,
+    };
+    let found = found.map_err(|error| status_of(&error))?;
     let existing = found.into_iter().map(|(key, manifest, version, uid, deleting)| {
         // Only manifests that parsed are stored.
         let manifest = serde_json::from_str(&manifest).unwrap_or(Value::Null);
