@@ -14,8 +14,7 @@ use crate::findings::{Findings, Warning};
 use crate::kind::{self, Hint, Job, Kind, UnknownKind};
 use crate::metadata::{self, Metadata};
 use crate::node::Node;
-use crate::replica::replica_name;
-use crate::{run_policy, schema};
+use crate::schema;
 
 /// The annotation with the directory that a manifest was submitted from. Relative paths of its
 /// containers start there, as with Slurm's submission directory.
@@ -130,7 +129,7 @@ pub fn admit(manifest: &Value, context: &AdmitContext) -> Result<Admitted, Rejec
         Some(value) => schema::check(value, kind.spec(), spec.path(), &mut to),
         None => to.required(spec.path(), "describe the job"),
     }
-    let policies = run_policy::read(&spec.field("runPolicy"), &mut to);
+    let policies = kind.policies(&spec, &mut to);
     let job = Job {
         name: metadata.name.as_ref().map_or("", |name| name.as_str()),
         metadata: root.field("metadata"),
@@ -182,7 +181,7 @@ fn check_replica_names(gang: &GangSpec, metadata: &Metadata, to: &mut Findings) 
     let longest = gang
         .roles
         .iter()
-        .map(|role| replica_name(name, &role.name, role.replicas.saturating_sub(1)))
+        .map(|role| role.replica_name(name, role.replicas.saturating_sub(1)))
         .max_by_key(String::len);
     let Some(longest) = longest.filter(|longest| longest.len() > LONGEST) else {
         return;

@@ -3,20 +3,24 @@
 //! A kind is a folder of its own and one line in [`REGISTER`]. Everything that kinds share (metadata, run
 //! policy, replica specs, pod templates, status, names) is read by the modules beside this one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use muster_model::{GangSpec, JobKind, RoleIndex};
-use serde_json::Value;
+use muster_model::{GangSpec, JobKey, JobKind, RoleIndex};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::findings::Findings;
 use crate::node::Node;
-use crate::run_policy::Policies;
+use crate::replica::{self, Replica};
+use crate::run_policy::{self, Places, Policies};
 use crate::schema::Object;
+use crate::status::{self, JobView};
 use crate::suggest::nearest;
+use crate::update;
 
 /// All kinds, in the order in which messages list them.
-static REGISTER: &[&dyn Kind] = &[&crate::pytorch::PyTorchJob];
+static REGISTER: &[&dyn Kind] = &[&crate::pytorch::PyTorchJob, &crate::tensorflow::TfJob];
 
 /// What a front door needs to know about a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +72,31 @@ pub(crate) trait Kind: Sync {
 
     /// Whether a replica carries the label `training.kubeflow.org/job-role: master`.
     fn is_master(&self, gang: &GangSpec, role: RoleIndex, index: u32) -> bool;
+
+    /// Reads the policies of a job from its `spec`.
+    fn policies(&self, spec: &Node<'_>, to: &mut Findings) -> Policies {
+        let policy = &spec.field("runPolicy");
+        let managers = &run_policy::TRAINING_MANAGERS;
+        run_policy::read(&Places { policy, older: None, managers }, to)
+    }
+
+    /// Adds the labels that a replica carries beside those of its template, and wins over these.
+    fn label(&self, job: &JobKey, replica: Replica<'_>, labels: &mut BTreeMap<String, String>) {
+        replica::training_labels(self.facts(), job, replica, labels);
+        if self.is_master(replica.gang, replica.role, replica.index) {
+            replica::set_label(labels, "job-role", "master");
+        }
+    }
+
+    /// The fields that may change after the creation of a job.
+    fn mutable(&self) -> &'static [&'static str] {
+        &update::TRAINING
+    }
+
+    /// The status of a job, and what its `spec` is shown with.
+    fn show(&self, job: &JobView<'_>, spec: &mut Map<String, Value>) -> Map<String, Value> {
+        status::training(job, self.facts(), spec)
+    }
 }
 
 /// Every kind that is accepted.

@@ -7,6 +7,7 @@
 mod admit;
 mod document;
 mod findings;
+mod injection;
 mod kind;
 mod launcher;
 mod metadata;
@@ -21,6 +22,7 @@ mod schema;
 mod status;
 mod suggest;
 mod syntax;
+mod tensorflow;
 #[cfg(test)]
 mod testing;
 mod update;
@@ -32,7 +34,7 @@ pub use document::{
 pub use findings::{Warning, WarningKind};
 pub use kind::{Facts, Hint, UnknownKind, facts, supported};
 pub use pytorch::LAUNCHER;
-pub use replica::{replica_labels, replica_name, role_labels, selector};
+pub use replica::{replica_labels, selector};
 pub use rfc3339::rfc3339;
 pub use status::{JobView, RoleCounts, show};
 pub use update::{Update, admit_update};

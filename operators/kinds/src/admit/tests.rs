@@ -64,7 +64,11 @@ fn unknown_kinds_say_what_is_known() {
         errors(&json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}))
             .remove(0)
     };
-    let known = "(supported: PyTorchJob of kubeflow.org/v1)";
+    let all: Vec<String> = crate::supported()
+        .map(|facts| format!("{} of {}", facts.kind, facts.api_version))
+        .collect();
+    assert!(all.contains(&"PyTorchJob of kubeflow.org/v1".to_owned()));
+    let known = format!("(supported: {})", all.join(", "));
     for (found, expected) in [
         (
             kind("kubeflow.org/v1", "PytorchJob"),
