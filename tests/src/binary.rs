@@ -12,7 +12,14 @@ pub fn muster_binary() -> &'static PathBuf {
     BINARY.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "muster", "--message-format", "json"]);
+        build.args([
+            "build",
+            "--quiet",
+            "--package",
+            "muster",
+            "--message-format",
+            "json-render-diagnostics",
+        ]);
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
