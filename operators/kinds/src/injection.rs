@@ -32,6 +32,12 @@ impl Injection {
         }
     }
 
+    /// A variable of every container, which wins over the manifest's.
+    pub(crate) fn set(&mut self, name: &str, value: Template) -> &mut Self {
+        self.env.push(variable(name, value, false));
+        self
+    }
+
     /// A variable of the main container, which wins over the manifest's.
     pub(crate) fn set_in_main(&mut self, name: &str, value: Template) -> &mut Self {
         self.main_env.push(variable(name, value, false));
@@ -64,6 +70,11 @@ impl Injection {
 
 fn variable(name: &str, value: Template, user_wins: bool) -> EnvTemplate {
     EnvTemplate { name: name.to_owned(), value, user_wins }
+}
+
+/// A value without holes.
+pub(crate) fn text(value: impl ToString) -> Template {
+    Template::text(value.to_string())
 }
 
 /// Every replica of a role, one `each` after the other.

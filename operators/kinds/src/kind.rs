@@ -20,7 +20,8 @@ use crate::suggest::nearest;
 use crate::update;
 
 /// All kinds, in the order in which messages list them.
-static REGISTER: &[&dyn Kind] = &[&crate::pytorch::PyTorchJob, &crate::tensorflow::TfJob];
+static REGISTER: &[&dyn Kind] =
+    &[&crate::pytorch::PyTorchJob, &crate::tensorflow::TfJob, &crate::xgboost::XgBoostJob];
 
 /// What a front door needs to know about a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -26,6 +26,7 @@ mod tensorflow;
 #[cfg(test)]
 mod testing;
 mod update;
+mod xgboost;
 
 pub use admit::{AdmitContext, Admitted, Rejection, SUBMIT_DIR, admit};
 pub use document::{

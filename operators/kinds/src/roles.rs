@@ -56,6 +56,13 @@ impl Replicas<'_> {
         let count = self.given.unwrap_or(1).clamp(0, i64::from(MAX_REPLICAS));
         u32::try_from(count).expect("was clamped into the range")
     }
+
+    /// The number of a port of the main container that `rules` give a name and a default.
+    pub(crate) fn declared_port(&self, (name, default): (&str, u16)) -> u16 {
+        let main = self.pod.containers.get(self.pod.main);
+        let named = main.and_then(|main| main.ports.iter().find(|port| port.name == name));
+        named.map_or(default, |port| port.port)
+    }
 }
 
 /// Reads the map, in the order of ranks.

@@ -64,10 +64,7 @@ pub(super) fn plan(
 /// `<rdzvHost or <job>-worker-0>:<rdzvPort or the Worker's port>`. The name of rank 0's replica stands for its address.
 fn endpoint(job: &Job<'_>, elastic: &Elastic<'_>, all: &[Replicas<'_>]) -> Template {
     let worker = all.iter().find(|one| one.role == WORKER);
-    let declared = worker
-        .and_then(|worker| worker.pod.containers.get(worker.pod.main))
-        .and_then(|main| main.ports.iter().find(|port| port.name == PORT.0))
-        .map_or(PORT.1, |port| port.port);
+    let declared = worker.map_or(PORT.1, |worker| worker.declared_port(PORT));
     let port = elastic.port.unwrap_or(i64::from(declared));
     let leader = match all.first() {
         Some(first) if first.role == MASTER => MASTER,
