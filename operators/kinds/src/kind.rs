@@ -20,8 +20,12 @@ use crate::suggest::nearest;
 use crate::update;
 
 /// All kinds, in the order in which messages list them.
-static REGISTER: &[&dyn Kind] =
-    &[&crate::pytorch::PyTorchJob, &crate::tensorflow::TfJob, &crate::xgboost::XgBoostJob];
+static REGISTER: &[&dyn Kind] = &[
+    &crate::pytorch::PyTorchJob,
+    &crate::tensorflow::TfJob,
+    &crate::xgboost::XgBoostJob,
+    &crate::jax::JaxJob,
+];
 
 /// What a front door needs to know about a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

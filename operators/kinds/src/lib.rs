@@ -8,6 +8,7 @@ mod admit;
 mod document;
 mod findings;
 mod injection;
+mod jax;
 mod kind;
 mod launcher;
 mod metadata;

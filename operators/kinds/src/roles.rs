@@ -126,7 +126,7 @@ pub(crate) fn check_counts(map: &Node<'_>, all: &[Replicas<'_>], to: &mut Findin
             to.invalid(one.node.field("replicas").path(), count, "must not be negative");
         }
     }
-    if !all.is_empty() && all.iter().all(|one| one.count() == 0) {
+    if !all.is_empty() && all.iter().all(|one| one.given == Some(0)) {
         to.required(map.path(), "describe at least one replica");
     }
 }
