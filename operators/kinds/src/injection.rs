@@ -2,6 +2,7 @@
 
 use muster_model::{
     EnvTemplate, FileTemplate, Naming, Part, PeerPart, PeerSet, Peers, RoleIndex, Template,
+    Variable,
 };
 
 use crate::findings::Findings;
@@ -75,6 +76,15 @@ fn variable(name: &str, value: Template, user_wins: bool) -> EnvTemplate {
 /// A value without holes.
 pub(crate) fn text(value: impl ToString) -> Template {
     Template::text(value.to_string())
+}
+
+/// `host:port` of a port that rank 0 can bind.
+pub(crate) fn leader_endpoint() -> Template {
+    Template(vec![
+        Part::Hole(Variable::LeaderHost),
+        Part::Text(":".to_owned()),
+        Part::Hole(Variable::FreePort),
+    ])
 }
 
 /// Every replica of a role, one `each` after the other.

@@ -25,6 +25,7 @@ static REGISTER: &[&dyn Kind] = &[
     &crate::tensorflow::TfJob,
     &crate::xgboost::XgBoostJob,
     &crate::jax::JaxJob,
+    &crate::paddle::PaddleJob,
 ];
 
 /// What a front door needs to know about a kind.

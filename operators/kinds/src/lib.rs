@@ -13,6 +13,7 @@ mod kind;
 mod launcher;
 mod metadata;
 mod node;
+mod paddle;
 mod pod;
 mod pytorch;
 mod replica;
