@@ -26,6 +26,7 @@ static REGISTER: &[&dyn Kind] = &[
     &crate::xgboost::XgBoostJob,
     &crate::jax::JaxJob,
     &crate::paddle::PaddleJob,
+    &crate::mxnet::MxJob,
 ];
 
 /// What a front door needs to know about a kind.
