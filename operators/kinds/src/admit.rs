@@ -132,6 +132,7 @@ pub fn admit(manifest: &Value, context: &AdmitContext) -> Result<Admitted, Rejec
     let policies = kind.policies(&spec, &mut to);
     let job = Job {
         name: metadata.name.as_ref().map_or("", |name| name.as_str()),
+        namespace: metadata.namespace.as_ref().map_or("", |namespace| namespace.as_str()),
         metadata: root.field("metadata"),
         spec,
         policies: &policies,

@@ -45,6 +45,18 @@ impl Injection {
         self
     }
 
+    /// A variable of the main container, unless the manifest sets it.
+    pub(crate) fn offer_in_main(&mut self, name: &str, value: Template) -> &mut Self {
+        self.main_env.push(variable(name, value, true));
+        self
+    }
+
+    /// A file of every container.
+    pub(crate) fn file(&mut self, path: &str, mode: u32, content: Template) -> &mut Self {
+        self.files.push(FileTemplate { path: path.to_owned(), mode, content });
+        self
+    }
+
     /// Warns of variables that the manifest sets to something else. `pod` is the pod spec, `main` the
     /// index of the main container.
     pub(crate) fn warn_of_overridden(&self, pod: &Node<'_>, main: usize, to: &mut Findings) {
@@ -76,6 +88,11 @@ fn variable(name: &str, value: Template, user_wins: bool) -> EnvTemplate {
 /// A value without holes.
 pub(crate) fn text(value: impl ToString) -> Template {
     Template::text(value.to_string())
+}
+
+/// Where the replica finds a file of its role.
+pub(crate) fn path_of(file: &str) -> Template {
+    Template(vec![Part::Hole(Variable::FilesRoot), Part::Text(file.to_owned())])
 }
 
 /// `host:port` of a port that rank 0 can bind.

@@ -48,7 +48,11 @@ static SPEC: Object = Object {
 static RULES: RoleRules = RoleRules {
     types: &[WORKER],
     any_case: false,
-    pod: PodRules { main_container: Some("jax"), port: Some(("jaxjob-port", 6666)), command: &[] },
+    pod: |_| PodRules {
+        main_container: Some("jax"),
+        port: Some(("jaxjob-port", 6666)),
+        command: &[],
+    },
     restart: RestartPolicy::Never,
 };
 

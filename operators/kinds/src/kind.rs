@@ -19,7 +19,7 @@ use crate::status::{self, JobView};
 use crate::suggest::nearest;
 use crate::update;
 
-/// All kinds, in the order in which messages list them.
+/// All kinds, in the order in which messages list them, newer versions of a kind before older ones.
 static REGISTER: &[&dyn Kind] = &[
     &crate::pytorch::PyTorchJob,
     &crate::tensorflow::TfJob,
@@ -27,6 +27,8 @@ static REGISTER: &[&dyn Kind] = &[
     &crate::jax::JaxJob,
     &crate::paddle::PaddleJob,
     &crate::mxnet::MxJob,
+    &crate::mpi::MpiJob,
+    &crate::mpi::MpiJobV1,
 ];
 
 /// What a front door needs to know about a kind.
@@ -60,6 +62,8 @@ impl Facts {
 pub(crate) struct Job<'m> {
     /// Its name, empty when that is an error of its own.
     pub(crate) name: &'m str,
+    /// Likewise.
+    pub(crate) namespace: &'m str,
     pub(crate) metadata: Node<'m>,
     /// `spec`, checked against [`Kind::spec`].
     pub(crate) spec: Node<'m>,
@@ -87,7 +91,8 @@ pub(crate) trait Kind: Sync {
         run_policy::read(&Places { policy, older: None, managers }, to)
     }
 
-    /// Adds the labels that a replica carries beside those of its template, and wins over these.
+    /// Adds the labels that a replica carries beside those of its template, and wins over these. Asked of the newest
+    /// version of a kind.
     fn label(&self, job: &JobKey, replica: Replica<'_>, labels: &mut BTreeMap<String, String>) {
         replica::training_labels(self.facts(), job, replica, labels);
         if self.is_master(replica.gang, replica.role, replica.index) {
@@ -106,17 +111,23 @@ pub(crate) trait Kind: Sync {
     }
 }
 
-/// Every kind that is accepted.
+/// Every kind that is accepted. One with several versions is listed once, in its newest.
 pub fn supported() -> impl Iterator<Item = &'static Facts> {
-    REGISTER.iter().map(|kind| kind.facts())
+    let facts = |kind: &&'static dyn Kind| kind.facts();
+    let is_newest = |place: usize, one: &Facts| {
+        REGISTER[..place].iter().all(|newer| newer.facts().kind != one.kind)
+    };
+    let all = REGISTER.iter().map(facts).enumerate();
+    all.filter(move |(place, one)| is_newest(*place, one)).map(|(_, one)| one)
 }
 
-/// The facts of a kind; `None` when it is not registered.
+/// The facts of the newest version of a kind; `None` when it is not registered.
 #[must_use]
 pub fn facts(kind: &JobKind) -> Option<&'static Facts> {
     by_name(kind).map(Kind::facts)
 }
 
+/// The newest version of a kind.
 pub(crate) fn by_name(kind: &JobKind) -> Option<&'static dyn Kind> {
     let mut found = REGISTER.iter().copied();
     found.find(|known| known.facts().kind == kind.0)
@@ -177,7 +188,7 @@ impl fmt::Display for UnknownKind {
             write!(f, "; did you mean {meant}?")?;
         }
         f.write_str(" (supported: ")?;
-        for (index, facts) in supported().enumerate() {
+        for (index, facts) in REGISTER.iter().map(|kind| kind.facts()).enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{} of {}", facts.kind, facts.api_version)?;
         }

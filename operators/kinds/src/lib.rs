@@ -12,6 +12,7 @@ mod jax;
 mod kind;
 mod launcher;
 mod metadata;
+mod mpi;
 mod mxnet;
 mod node;
 mod paddle;

@@ -56,7 +56,11 @@ static SPEC: Object = Object {
 static RULES: RoleRules = RoleRules {
     types: &[SCHEDULER, SERVER, WORKER, "TunerTracker", "TunerServer", TUNER],
     any_case: true,
-    pod: PodRules { main_container: Some("mxnet"), port: Some(("mxjob-port", 9091)), command: &[] },
+    pod: |_| PodRules {
+        main_container: Some("mxnet"),
+        port: Some(("mxjob-port", 9091)),
+        command: &[],
+    },
     restart: RestartPolicy::Never,
 };
 

@@ -65,7 +65,11 @@ static ELASTIC_POLICY: Object = Object {
 static RULES: RoleRules = RoleRules {
     types: &[MASTER, WORKER],
     any_case: false,
-    pod: PodRules { main_container: Some("paddle"), port: Some(("master", 36_543)), command: &[] },
+    pod: |_| PodRules {
+        main_container: Some("paddle"),
+        port: Some(("master", 36_543)),
+        command: &[],
+    },
     restart: RestartPolicy::OnFailure,
 };
 

@@ -59,7 +59,7 @@ static SPEC: Object = Object {
 static RULES: RoleRules = RoleRules {
     types: &[MASTER, WORKER],
     any_case: false,
-    pod: PodRules { main_container: Some("pytorch"), port: Some(PORT), command: &[] },
+    pod: |_| PodRules { main_container: Some("pytorch"), port: Some(PORT), command: &[] },
     restart: RestartPolicy::OnFailure,
 };
 

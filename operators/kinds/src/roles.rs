@@ -31,7 +31,8 @@ pub(crate) struct RoleRules {
     /// Whether a type may be written in any case, as upstream's controllers read it where no webhook
     /// insists on the case.
     pub(crate) any_case: bool,
-    pub(crate) pod: PodRules,
+    /// What is expected of the pods of a type.
+    pub(crate) pod: fn(role: &str) -> PodRules,
     /// Without a policy of its own, a replica has this one.
     pub(crate) restart: RestartPolicy,
 }
@@ -95,7 +96,7 @@ pub(crate) fn read<'m>(map: &Node<'m>, rules: &RoleRules, to: &mut Findings) -> 
             role,
             given: node.field("replicas").int(),
             restart: restart(&node.field("restartPolicy"), rules.restart, to),
-            pod: pod::read(&template, rules.pod, to),
+            pod: pod::read(&template, (rules.pod)(role), to),
             priority_class: priority_class.nonempty().map(str::to_owned),
             node: node.clone(),
         });

@@ -56,7 +56,7 @@ pub struct RoleCounts {
 pub fn show(job: &JobView<'_>) -> Value {
     let mut object = job.manifest.as_object().cloned().unwrap_or_default();
     object.insert("metadata".into(), Value::Object(metadata(job)));
-    let Some(kind) = kind::by_name(&job.key.kind) else {
+    let Ok(kind) = kind::of_manifest(job.manifest) else {
         return Value::Object(object);
     };
     let spec = object.entry("spec").or_insert_with(|| json!({}));

@@ -64,7 +64,7 @@ static SPEC: Object = Object {
 static RULES: RoleRules = RoleRules {
     types: &[CHIEF, MASTER, WORKER, PS, EVALUATOR],
     any_case: true,
-    pod: PodRules {
+    pod: |_| PodRules {
         main_container: Some("tensorflow"),
         port: Some(("tfjob-port", 2222)),
         command: &[],

@@ -1,6 +1,6 @@
 //! Manifests for tests, and what admission says about them.
 
-use muster_model::{EnvTemplate, Namespace, Peer, Rank, Roster, Template, Variable};
+use muster_model::{EnvTemplate, FileTemplate, Namespace, Peer, Rank, Roster, Template, Variable};
 use serde_json::{Map, Value, json};
 
 use crate::{AdmitContext, Admitted, Rejection, admit, parse_documents, replica_labels, selector};
@@ -197,6 +197,18 @@ pub(crate) fn environment(manifest: &Value, rank: u32) -> String {
     let all = role.env.iter().map(|variable| show("", variable));
     let main = role.main_env.iter().map(|variable| show("*", variable));
     all.chain(main).collect::<Vec<_>>().join("\n")
+}
+
+/// The files of one replica, each behind its path and mode.
+pub(crate) fn files(manifest: &Value, rank: u32) -> String {
+    let admitted = admitted(manifest);
+    let (role, _) = admitted.gang.place(Rank(rank)).expect("a rank of the gang");
+    let role = admitted.gang.role(role);
+    let show = |file: &FileTemplate| {
+        let FileTemplate { path, mode, content } = file;
+        format!("--- {path} {mode:o}\n{}", filled(&admitted, rank, content))
+    };
+    role.files.iter().map(show).collect()
 }
 
 /// A job of a v1 training kind with so many replicas of these types. `main` is the name of their container.

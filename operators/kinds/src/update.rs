@@ -56,7 +56,7 @@ pub fn admit_update(
     if admitted.manifest == *stored {
         return Ok(Update::Unchanged);
     }
-    let mutable = kind::by_name(&admitted.key.kind).map_or(&[][..], Kind::mutable);
+    let mutable = kind::of_manifest(&admitted.manifest).map_or(&[][..], Kind::mutable);
     let mut errors = Vec::new();
     for names in [
         &["apiVersion"][..],

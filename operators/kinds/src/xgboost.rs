@@ -51,7 +51,7 @@ static SPEC: Object = Object {
 static RULES: RoleRules = RoleRules {
     types: &[MASTER, WORKER],
     any_case: false,
-    pod: PodRules { main_container: Some("xgboost"), port: Some(PORT), command: &[] },
+    pod: |_| PodRules { main_container: Some("xgboost"), port: Some(PORT), command: &[] },
     restart: RestartPolicy::Never,
 };
 
