@@ -15,6 +15,7 @@ use crate::kind::{self, Hint, Job, Kind, UnknownKind};
 use crate::metadata::{self, Metadata};
 use crate::node::Node;
 use crate::schema;
+use crate::trainjob::Runtimes;
 
 /// The annotation with the directory that a manifest was submitted from. Relative paths of its
 /// containers start there, as with Slurm's submission directory.
@@ -27,6 +28,8 @@ pub struct AdmitContext {
     pub namespace: Namespace,
     /// What is appended to `generateName`: five random lower-case letters or digits.
     pub name_suffix: String,
+    /// What a TrainJob may refer to.
+    pub runtimes: Runtimes,
 }
 
 /// An accepted manifest.
@@ -136,6 +139,7 @@ pub fn admit(manifest: &Value, context: &AdmitContext) -> Result<Admitted, Rejec
         metadata: root.field("metadata"),
         spec,
         policies: &policies,
+        runtimes: &context.runtimes,
     };
     let gang = kind.expand(&job, &mut to);
     if let Some(gang) = &gang {

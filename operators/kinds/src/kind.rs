@@ -17,6 +17,7 @@ use crate::run_policy::{self, Places, Policies};
 use crate::schema::Object;
 use crate::status::{self, JobView};
 use crate::suggest::nearest;
+use crate::trainjob::Runtimes;
 use crate::update;
 
 /// All kinds, in the order in which messages list them, newer versions of a kind before older ones.
@@ -29,6 +30,7 @@ static REGISTER: &[&dyn Kind] = &[
     &crate::mxnet::MxJob,
     &crate::mpi::MpiJob,
     &crate::mpi::MpiJobV1,
+    &crate::trainjob::TrainJob,
 ];
 
 /// What a front door needs to know about a kind.
@@ -68,6 +70,8 @@ pub(crate) struct Job<'m> {
     /// `spec`, checked against [`Kind::spec`].
     pub(crate) spec: Node<'m>,
     pub(crate) policies: &'m Policies,
+    /// What a TrainJob may refer to.
+    pub(crate) runtimes: &'m Runtimes,
 }
 
 /// One kind of job.

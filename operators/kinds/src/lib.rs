@@ -29,6 +29,7 @@ mod syntax;
 mod tensorflow;
 #[cfg(test)]
 mod testing;
+mod trainjob;
 mod update;
 mod xgboost;
 
@@ -42,4 +43,5 @@ pub use pytorch::LAUNCHER;
 pub use replica::{replica_labels, selector};
 pub use rfc3339::rfc3339;
 pub use status::{JobView, RoleCounts, show};
+pub use trainjob::Runtimes;
 pub use update::{Update, admit_update};

@@ -14,6 +14,7 @@ mod labels;
 mod v1;
 mod v2beta1;
 
+pub(crate) use self::files::{HOSTFILE, RSH, remote_shell};
 pub(crate) use self::v1::MpiJobV1;
 pub(crate) use self::v2beta1::MpiJob;
 
@@ -29,8 +30,10 @@ use crate::roles::{self, Plan, Replicas, RoleRules};
 const LAUNCHER: &str = "Launcher";
 const WORKER: &str = "Worker";
 const SPECS: &str = "mpiReplicaSpecs";
+/// What upstream lets ssh do, and `muster rsh` does anyway.
+pub(crate) const SSH_ARGS: &str = "-o ConnectionAttempts=10";
 /// What a Worker runs while it waits for ranks.
-const IDLE: [&str; 2] = ["sleep", "365d"];
+pub(crate) const IDLE: [&str; 2] = ["sleep", "365d"];
 
 static RULES: RoleRules = RoleRules {
     types: &[LAUNCHER, WORKER],
@@ -85,7 +88,7 @@ fn one_of(field: &Node<'_>, values: &[&'static str], to: &mut Findings) -> &'sta
 
 /// What the Launcher is given so that `mpirun` and `mpiexec` start their daemons through Muster, beside what
 /// upstream sets. The job may say otherwise.
-fn offer_remote_shell(launcher: &mut Injection) {
+pub(crate) fn offer_remote_shell(launcher: &mut Injection) {
     launcher
         .offer_in_main("OMPI_MCA_plm_rsh_agent", path_of(files::RSH))
         // Without these two, daemons start each other or leave the shell that started them, and nobody would
@@ -98,6 +101,22 @@ fn offer_remote_shell(launcher: &mut Injection) {
         // Open MPI 5, whose runtime is PRRTE.
         .offer_in_main("PRTE_MCA_plm_ssh_agent", path_of(files::RSH))
         .offer_in_main("PRTE_MCA_prte_default_hostfile", path_of(files::HOSTFILE));
+}
+
+/// A replica in which ranks start needs no sshd: it waits instead.
+pub(crate) fn wait_for_ranks(one: &mut Replicas<'_>, to: &mut Findings) {
+    let Some(main) = one.pod.containers.get_mut(one.pod.main) else { return };
+    let first = main.command.iter().chain(&main.args).next();
+    let program = first.and_then(|program| program.rsplit('/').next());
+    if program != Some("sshd") {
+        return;
+    }
+    let containers = one.node.field("template").field("spec").field("containers");
+    if let Some(container) = containers.items().nth(one.pod.main) {
+        to.note(container.path(), "sshd is not started: ranks come through Muster");
+    }
+    main.command = IDLE.map(str::to_owned).to_vec();
+    main.args.clear();
 }
 
 /// Programs in a Launcher that is no rank itself see no GPUs.

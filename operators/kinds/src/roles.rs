@@ -40,7 +40,7 @@ pub(crate) struct RoleRules {
 /// One entry of the map.
 #[derive(Debug)]
 pub(crate) struct Replicas<'m> {
-    pub(crate) role: &'static str,
+    pub(crate) role: &'m str,
     /// Where it stands.
     pub(crate) node: Node<'m>,
     /// As written.

@@ -3,12 +3,15 @@
 use muster_model::{EnvTemplate, FileTemplate, Namespace, Peer, Rank, Roster, Template, Variable};
 use serde_json::{Map, Value, json};
 
-use crate::{AdmitContext, Admitted, Rejection, admit, parse_documents, replica_labels, selector};
+use crate::{
+    AdmitContext, Admitted, Rejection, Runtimes, admit, parse_documents, replica_labels, selector,
+};
 
 pub(crate) fn context() -> AdmitContext {
     AdmitContext {
         namespace: Namespace::new("team-a").expect("is a DNS label"),
         name_suffix: "x7k2p".to_owned(),
+        runtimes: Runtimes::shipped(),
     }
 }
 

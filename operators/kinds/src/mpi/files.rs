@@ -7,10 +7,10 @@ use crate::injection::{Injection, peers};
 use crate::kind::Job;
 use crate::roles::{self, Replicas};
 
-pub(super) const HOSTFILE: &str = "/etc/mpi/hostfile";
+pub(crate) const HOSTFILE: &str = "/etc/mpi/hostfile";
 pub(super) const DISCOVER: &str = "/etc/mpi/discover_hosts.sh";
 /// The remote shell: host and command are its arguments. The name is upstream's of v1.
-pub(super) const RSH: &str = "/etc/mpi/kubexec.sh";
+pub(crate) const RSH: &str = "/etc/mpi/kubexec.sh";
 
 /// The hosts on which ranks may run, in their order.
 pub(super) struct Hosts {
@@ -66,7 +66,7 @@ impl Hosts {
 }
 
 /// The remote shell. `container` names the container that it enters; the main one where it is not given.
-pub(super) fn remote_shell(container: Option<&str>) -> Template {
+pub(crate) fn remote_shell(container: Option<&str>) -> Template {
     let container = match container {
         Some(name) => format!(" --container '{}'", name.replace('\'', r"'\''")),
         None => String::new(),

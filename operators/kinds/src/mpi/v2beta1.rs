@@ -9,7 +9,7 @@ use muster_model::{GangSpec, JobKey, RestartPolicy, RoleIndex};
 
 use super::files::{self, Hosts};
 use super::labels::{self, Launcher};
-use super::{IDLE, LAUNCHER, SPECS, WORKER};
+use super::{LAUNCHER, SPECS, SSH_ARGS, WORKER};
 use crate::findings::Findings;
 use crate::injection::{Injection, path_of, text};
 use crate::kind::{Facts, Job, Kind};
@@ -28,8 +28,6 @@ const MANAGERS: [&str; 2] = ["kubeflow.org/mpi-operator", MULTI_KUEUE];
 const OPEN_MPI: &str = "OpenMPI";
 const INTEL: &str = "Intel";
 const MPICH: &str = "MPICH";
-/// What upstream lets ssh do, and `muster rsh` does anyway.
-const SSH_ARGS: &str = "-o ConnectionAttempts=10";
 
 /// The kind.
 pub(crate) struct MpiJob;
@@ -164,24 +162,16 @@ fn set_restart_policies(all: &mut [Replicas<'_>], to: &mut Findings) {
     }
 }
 
-/// Workers need no sshd. The entry points of the operator's Intel and MPICH images wait until names resolve and then run their
-/// arguments, so that a job without a command means them.
+/// The entry points of the operator's Intel and MPICH images wait until names resolve and then run their arguments, so
+/// that a job without a command means them.
 fn set_command(one: &mut Replicas<'_>, to: &mut Findings) {
-    let containers = one.node.field("template").field("spec").field("containers");
-    let Some(main) = one.pod.containers.get_mut(one.pod.main) else { return };
-    if main.command.is_empty() {
-        main.command = std::mem::take(&mut main.args);
+    if one.role == WORKER {
+        super::wait_for_ranks(one, to);
     }
-    let program = main.command.first().and_then(|program| program.rsplit('/').next());
-    if one.role == WORKER && program == Some("sshd") {
-        if let Some(container) = containers.items().next() {
-            to.note(
-                container.path(),
-                "sshd is not started: ranks reach the Workers through Muster",
-            );
-        }
-        main.command = IDLE.map(str::to_owned).to_vec();
-        main.args.clear();
+    if let Some(main) = one.pod.containers.get_mut(one.pod.main)
+        && main.command.is_empty()
+    {
+        main.command = std::mem::take(&mut main.args);
     }
 }
 

@@ -136,7 +136,7 @@ pub(crate) static RESOURCES: Object = Object {
     ],
 };
 
-static ENV: Object = Object {
+pub(crate) static ENV: Object = Object {
     name: "EnvVar",
     fields: &[used("name", Text), used("value", Text), used("valueFrom", Obj(&ENV_SOURCE))],
 };
@@ -176,7 +176,7 @@ static ENV_FROM: Object = Object {
     ],
 };
 
-static NAME_REF: Object =
+pub(crate) static NAME_REF: Object =
     Object { name: "ConfigMapEnvSource", fields: &[used("name", Text), used("optional", Flag)] };
 
 static MOUNT: Object = Object {

@@ -1,6 +1,7 @@
 use muster_model::SuccessRule;
 use serde_json::{Value, json};
 
+use super::super::IDLE;
 use super::*;
 use crate::testing::{
     admitted, check_table, environment, errors, files, labels, training_job, warnings, with,
@@ -186,7 +187,7 @@ fn workers_wait_and_start_no_sshd() {
     for sshd in [as_command, as_args] {
         assert_eq!(main_of(&sshd, 1), (idle(), Vec::new()));
         insta::allow_duplicates! {
-            insta::assert_snapshot!(warnings(&sshd).join("\n"), @"spec.mpiReplicaSpecs.Worker.template.spec.containers[0]: sshd is not started: ranks reach the Workers through Muster");
+            insta::assert_snapshot!(warnings(&sshd).join("\n"), @"spec.mpiReplicaSpecs.Worker.template.spec.containers[0]: sshd is not started: ranks come through Muster");
         }
     }
     let other = with(whole(), &[(&command, json!(["serve"]))]);
