@@ -31,6 +31,7 @@ static REGISTER: &[&dyn Kind] = &[
     &crate::mpi::MpiJob,
     &crate::mpi::MpiJobV1,
     &crate::trainjob::TrainJob,
+    &crate::plain::BatchJob,
 ];
 
 /// What a front door needs to know about a kind.

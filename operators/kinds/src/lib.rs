@@ -16,6 +16,7 @@ mod mpi;
 mod mxnet;
 mod node;
 mod paddle;
+mod plain;
 mod pod;
 mod pytorch;
 mod replica;

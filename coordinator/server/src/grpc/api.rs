@@ -148,8 +148,10 @@ pub(super) fn resource(kind: &str) -> Result<Resource, Status> {
         names.contains(&wanted.as_str()) || facts.short_names.contains(&wanted.as_str())
     });
     match (wanted.as_str(), job) {
+        // Jobs of all kinds, of which that of batch/v1 is one.
+        ("" | "job" | "jobs", _) => Ok(Resource::Jobs(None)),
+        ("job.batch" | "jobs.batch", _) => Ok(Resource::Jobs(Some(JobKind("Job".to_owned())))),
         (_, Some(facts)) => Ok(Resource::Jobs(Some(facts.job_kind()))),
-        ("" | "job" | "jobs", None) => Ok(Resource::Jobs(None)),
         ("pod" | "pods" | "po", None) => Ok(Resource::Pods),
         ("node" | "nodes" | "no", None) => Ok(Resource::Nodes),
         ("event" | "events" | "ev", None) => Ok(Resource::Events),

@@ -1,0 +1,5 @@
+//! The plain kinds of Kubernetes: a `batch/v1` Job and a bare Pod. Their replicas do not know each other.
+
+mod job;
+
+pub(crate) use self::job::BatchJob;
