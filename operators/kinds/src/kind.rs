@@ -32,6 +32,7 @@ static REGISTER: &[&dyn Kind] = &[
     &crate::mpi::MpiJobV1,
     &crate::trainjob::TrainJob,
     &crate::plain::BatchJob,
+    &crate::plain::BarePod,
 ];
 
 /// What a front door needs to know about a kind.
