@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use muster_agent::agent::CutOff;
 
 use crate::exit::Failure;
 use crate::target::Target;
@@ -211,6 +212,28 @@ pub(crate) struct Node {
     /// Do not use control groups: limits are not enforced.
     #[arg(long)]
     pub(crate) no_cgroups: bool,
+    /// Stop what runs here so long after the last word of a leader, unless it is sure that nobody leads: 60s, 5m, or never.
+    /// The coordinator starts it elsewhere after that. [default: 60s; never, if the coordinator is on this machine]
+    #[arg(long, value_parser = cut_off, value_name = "TIME")]
+    pub(crate) cut_off_after: Option<CutOff>,
+    /// The port at which other agents ask this one whether it hears a leader. [default: any]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) witness_port: Option<u16>,
+}
+
+/// A time after which a node that is cut off has stopped everything, or `never`.
+fn cut_off(text: &str) -> Result<CutOff, String> {
+    if text == "never" {
+        return Ok(CutOff::Never);
+    }
+    let after = seconds(text)?;
+    if after < CutOff::SHORTEST {
+        let shortest = CutOff::SHORTEST.as_secs();
+        return Err(format!(
+            "too short: the election of a leader must fit in; use {shortest}s or more, or never"
+        ));
+    }
+    Ok(CutOff::After(after))
 }
 
 /// `muster coordinator`

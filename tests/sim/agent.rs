@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use muster_agent_core::{Action, Observation, Replicas};
-use muster_model::{NodeName, Resources};
+use muster_agent_core::{Action, Answer, Deadline, Observation, Promise, Replicas, Standing};
+use muster_model::{JobId, Millis, NodeName, Resources};
 use muster_state::{RegisterNode, ReplicaReport, Reported};
 
 use crate::dice::Dice;
@@ -33,7 +33,14 @@ pub(crate) enum Wish {
     Plan(Timer),
     /// A program is about to start.
     Starts(Key),
+    /// A replica is killed then, unless that is put off.
+    Deadline(Key, SimTime),
+    /// It asks a member or another agent whether there is a leader.
+    Ask(u64, String),
 }
+
+/// What kills is given so much time before the end of the promise.
+const KILLING: Span = Span::seconds(1);
 
 /// Something that reached the agent while it stood still.
 #[derive(Debug)]
@@ -63,6 +70,12 @@ pub(crate) struct Agent {
     next: usize,
     leader: Option<u64>,
     lease: Span,
+    /// What it promises, and how its clock runs: from where, and in thousandths of the true speed.
+    promise: Promise,
+    clock: (u64, u64),
+    /// What its disk keeps of what was agreed.
+    agreed: (Promise, Vec<String>),
+    standing: Standing,
     sessions: u64,
     dice: Dice,
 }
@@ -73,6 +86,10 @@ impl Agent {
         let name = NodeName::new(format!("node-{index}")).expect("a label");
         let capacity = Resources::new().with("cpu", 1000 * dice.between(4, 8));
         let programs = Dice::new(plan.seed, &format!("programs of agent {index}"));
+        let mut own = Dice::new(plan.seed, &format!("promise of agent {index}"));
+        let promise =
+            plan.cut_off.map_or(Promise::Nothing, |after| Promise::Stops(Millis(after.0 / 1000)));
+        let clock = (own.between(0, 1_000_000), own.between(995, 1005));
         Self {
             index,
             name,
@@ -88,6 +105,10 @@ impl Agent {
             next: index,
             leader: None,
             lease: plan.lease,
+            promise,
+            clock,
+            agreed: (Promise::Unknown, Vec::new()),
+            standing: Standing::new(Millis(plan.lease.0 / 1000), Promise::Unknown, Vec::new()),
             sessions: 0,
             dice,
         }
@@ -109,6 +130,8 @@ impl Agent {
             replicas.adopt(shim.spec.clone(), shim.seen());
         }
         self.replicas = Some(replicas);
+        let (promise, members) = self.agreed.clone();
+        self.standing = Standing::new(Millis(self.lease.0 / 1000), promise, members);
         self.life += 1;
         self.link = Link::Down { again_at: now };
         self.pause = PAUSES.0;
@@ -121,6 +144,67 @@ impl Agent {
         self.processes.agent_died();
     }
 
+    /// What its clock shows.
+    fn clock(&self, now: SimTime) -> Millis {
+        Millis(self.clock.0 + now.as_millis() * self.clock.1 / 1000)
+    }
+
+    /// When its clock will show that.
+    fn when(&self, shown: Millis) -> SimTime {
+        SimTime(shown.0.saturating_sub(self.clock.0) * 1_000_000 / self.clock.1)
+    }
+
+    /// Somebody asks whether there is a leader; nobody answers for a process that stands still.
+    pub(crate) fn witness(&self, now: SimTime) -> Option<Answer> {
+        match (self.destroyed, self.is_up()) {
+            (true, _) => None,
+            (_, false) => Some(Answer::NoLeader),
+            _ => (self.paused_until <= now).then(|| self.standing.witness(self.clock(now))),
+        }
+    }
+
+    /// Somebody who was asked has answered.
+    pub(crate) fn told(
+        &mut self,
+        (round, address): (u64, &str),
+        answer: Answer,
+        now: SimTime,
+    ) -> Vec<Wish> {
+        if self.replicas.is_none() || self.paused_until > now {
+            return Vec::new();
+        }
+        self.standing.told(round, address, answer);
+        self.stand(now)
+    }
+
+    /// Asks, if the lease is lost, and puts deadlines off as far as that is known to be right.
+    fn stand(&mut self, now: SimTime) -> Vec<Wish> {
+        let shown = self.clock(now);
+        let live = self.processes.shims.iter().filter(|(_, shim)| !shim.has_ended());
+        let jobs: Vec<(JobId, &[String])> =
+            live.clone().map(|((id, _), shim)| (id.job, &shim.spec.witnesses[..])).collect();
+        let questions = self.standing.look(shown, jobs);
+        let due: Vec<_> = live.map(|(key, _)| (*key, self.standing.deadline(key.0.job))).collect();
+        let mut wishes = Vec::new();
+        for (key, deadline) in due {
+            let deadline = match deadline {
+                Deadline::AsBefore => continue,
+                Deadline::Never => None,
+                Deadline::At(at) => Some(SimTime(self.when(at).0.saturating_sub(KILLING.0))),
+            };
+            if self.processes.put_off(key, deadline)
+                && let Some(at) = deadline
+            {
+                wishes.push(Wish::Deadline(key, at));
+            }
+        }
+        if let Some(questions) = questions {
+            let asked = questions.members.into_iter().chain(questions.witnesses);
+            wishes.extend(asked.map(|address| Wish::Ask(questions.round, address)));
+        }
+        wishes
+    }
+
     /// Time passes: heartbeats, and a link that is looked after.
     pub(crate) fn beat(&mut self, members: &[u64], now: SimTime) -> Vec<Wish> {
         if self.replicas.is_none() || self.paused_until > now {
@@ -129,13 +213,15 @@ impl Agent {
         let mut wishes = self.catch_up(now);
         match self.link {
             Link::Up { session, to, heard } if heard + self.lease >= now => {
-                wishes.push(Wish::Tell(to, session, ToMember::Beat));
+                let beat = self.standing.beat(self.clock(now));
+                wishes.push(Wish::Tell(to, session, ToMember::Beat(beat)));
             }
             Link::Opening { since, .. } if since + CONNECT_WITHIN >= now => {}
             Link::Up { .. } | Link::Opening { .. } => self.down(None, now),
             Link::Down { again_at } if again_at <= now => wishes.extend(self.connect(members, now)),
             Link::Down { .. } => {}
         }
+        wishes.extend(self.stand(now));
         wishes
     }
 
@@ -154,6 +240,12 @@ impl Agent {
             labels: BTreeMap::new(),
             version: "0".into(),
             agent: format!("agent {}", self.index),
+            cut_off: match self.promise {
+                Promise::Stops(after) => Some(after),
+                _ => None,
+            },
+            witness: format!("agent {}", self.index),
+            members: self.agreed.1.clone(),
         };
         Some(Wish::Tell(to, session, ToMember::Hello(Box::new(hello))))
     }
@@ -189,16 +281,17 @@ impl Agent {
         }
         let mut wishes = self.catch_up(now);
         wishes.extend(self.obey(session, message, now));
+        wishes.extend(self.stand(now));
         wishes
     }
 
     fn obey(&mut self, session: SessionId, message: ToAgent, now: SimTime) -> Vec<Wish> {
-        let to = match self.link {
-            Link::Opening { session: own, to, .. } | Link::Up { session: own, to, .. }
-                if own == session =>
-            {
-                to
+        let shown = self.clock(now);
+        let (to, opened) = match self.link {
+            Link::Opening { session: own, to, since } if own == session => {
+                (to, Some(self.clock(since)))
             }
+            Link::Up { session: own, to, .. } if own == session => (to, None),
             _ => return Vec::new(),
         };
         let Some(replicas) = &mut self.replicas else { return Vec::new() };
@@ -209,7 +302,22 @@ impl Agent {
             }
             ToAgent::Welcome => {
                 self.pause = PAUSES.0;
+                if let Some(sent) = opened {
+                    self.agreed.0 = self.promise;
+                    let terms = (Millis(self.lease.0 / 1000), self.promise);
+                    self.standing.welcomed(terms, sent, shown);
+                }
                 replicas.reports()
+            }
+            ToAgent::Members(members) => {
+                self.agreed.1.clone_from(&members);
+                self.standing.members_are(members.clone());
+                self.link = Link::Up { session, to, heard: now };
+                return vec![Wish::Tell(to, session, ToMember::Knows(members))];
+            }
+            ToAgent::Heard(number) => {
+                self.standing.answered(number, shown);
+                Vec::new()
             }
             ToAgent::Orders { full, orders } => {
                 replicas.ordered(full, orders.into_iter().map(to_agent))
@@ -230,6 +338,7 @@ impl Agent {
         let Some(replicas) = &mut self.replicas else { return wishes };
         let actions = replicas.observed(id, fence, seen);
         wishes.extend(self.perform(actions));
+        wishes.extend(self.stand(now));
         wishes
     }
 

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use muster_coordinator_core::{Outcome, Refused};
-use muster_model::{NodeId, ReplicaId, Timestamp, View};
+use muster_coordinator_core::{Beat, Contacts, Outcome, Refused};
+use muster_model::{Millis, NodeId, ReplicaId, Timestamp, View};
 use muster_scheduler::{Policy, plan};
 use muster_state::{
-    Accepted, BindGang, Body, Effect, NodeUnreachable, RegisterNode, ReplicaReport, ReportReplicas,
+    Accepted, BindGang, Body, CutOff, Effect, HeldUp, NodeKnows, NodeUnreachable, RegisterNode,
+    ReplicaReport, ReportReplicas,
 };
 
 use crate::coordinator::Input;
@@ -19,6 +20,9 @@ use crate::wire::{AgentOrder, SessionId, ToAgent};
 
 /// After something that passes, such as a full disk, planning is tried again.
 const PLAN_AGAIN: Span = Span::millis(500);
+
+/// How often is looked at what unreachable nodes hold up.
+const HELD_UP_EVERY: Span = Span::millis(400);
 
 /// What is to be done.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ struct Session {
     hello: RegisterNode,
     /// Once it is registered.
     node: Option<NodeId>,
+    /// Once a majority has confirmed that this member leads.
+    welcomed: bool,
     heard: SimTime,
     /// Replicas whose order may have changed.
     changed: BTreeSet<ReplicaId>,
@@ -52,8 +58,11 @@ pub(crate) struct Desk {
     sessions: BTreeMap<SessionId, Session>,
     /// The newest session of each node.
     current: BTreeMap<NodeId, SessionId>,
-    /// When the leases of nodes without a session end.
-    leases: BTreeMap<NodeId, SimTime>,
+    contacts: Contacts,
+    /// The newest heartbeat of each session that is to be answered, and those for which a majority is being asked.
+    beats: BTreeMap<SessionId, u64>,
+    confirming: Option<BTreeMap<SessionId, u64>>,
+    held_up_at: SimTime,
     plan_at: Option<SimTime>,
     planning: bool,
 }
@@ -68,7 +77,10 @@ impl Desk {
             leader: None,
             sessions: BTreeMap::new(),
             current: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            contacts: Contacts::new(Millis(lease.0 / 1000)),
+            beats: BTreeMap::new(),
+            confirming: None,
+            held_up_at: SimTime::default(),
             plan_at: None,
             planning: false,
         }
@@ -88,6 +100,7 @@ impl Desk {
             agent,
             hello,
             node: None,
+            welcomed: false,
             heard: now,
             changed: BTreeSet::new(),
             writing: false,
@@ -98,16 +111,42 @@ impl Desk {
         vec![Deed::Do(Input::Command(None, body, Reply::Register(id)))]
     }
 
-    /// A sign of life; an unknown session is told that it is over.
-    pub(crate) fn beat(&mut self, (id, agent): (SessionId, usize), now: SimTime) -> Vec<Deed> {
-        let answer = match self.sessions.get_mut(&id) {
-            Some(session) => {
-                session.heard = now;
-                ToAgent::Beat
-            }
-            None => ToAgent::End { leader: self.leader },
+    /// A heartbeat; an unknown session is told that it is over.
+    pub(crate) fn beat(
+        &mut self,
+        (id, agent): (SessionId, usize),
+        beat: muster_agent_core::Beat,
+        now: SimTime,
+    ) -> Vec<Deed> {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return vec![Deed::Tell(id, agent, ToAgent::End { leader: self.leader })];
         };
-        vec![Deed::Tell(id, agent, answer)]
+        session.heard = now;
+        if let Some(node) = session.node.filter(|node| self.current.get(node) == Some(&id)) {
+            let muster_agent_core::Beat { number, hearing, lapses, heard } = beat;
+            let beat = Beat { number, hearing, lapses, heard };
+            self.contacts.heard(node, beat, Millis(now.as_millis()));
+            self.beats.insert(id, number);
+        }
+        let mut deeds = vec![Deed::Tell(id, agent, ToAgent::Beat)];
+        deeds.extend(self.confirm());
+        deeds
+    }
+
+    /// Asks a majority whether this member still leads, for all heartbeats that have come by now.
+    fn confirm(&mut self) -> Option<Deed> {
+        let is_due = self.leads && self.confirming.is_none() && !self.beats.is_empty();
+        is_due.then(|| {
+            self.confirming = Some(std::mem::take(&mut self.beats));
+            Deed::Do(Input::Look(Look::Beats))
+        })
+    }
+
+    /// An agent knows where the members are.
+    pub(crate) fn knows(&mut self, id: SessionId, members: Vec<String>) -> Vec<Deed> {
+        let node = self.sessions.get(&id).and_then(|session| session.node);
+        let body = node.map(|node| Body::NodeKnows(NodeKnows { node, members }));
+        body.into_iter().map(|body| Deed::Do(Input::Command(None, body, Reply::Nobody))).collect()
     }
 
     pub(crate) fn reports(
@@ -140,7 +179,7 @@ impl Desk {
             && self.current.get(&node) == Some(&id)
         {
             self.current.remove(&node);
-            self.leases.insert(node, now + self.lease);
+            self.contacts.detached(node, Millis(now.as_millis()));
         }
         vec![Deed::Tell(id, session.agent, ToAgent::End { leader: self.leader })]
     }
@@ -149,6 +188,14 @@ impl Desk {
 // === impl Desk: what the core says ===
 
 impl Desk {
+    /// What it tells an agent that asks whether there is a leader.
+    pub(crate) fn sees_leader(&self) -> muster_agent_core::Answer {
+        match self.leads || self.leader.is_some() {
+            true => muster_agent_core::Answer::Leader,
+            false => muster_agent_core::Answer::NoLeader,
+        }
+    }
+
     pub(crate) fn role(&mut self, leads: bool, leader: Option<u64>, now: SimTime) -> Vec<Deed> {
         let began = leads && !self.leads;
         self.leads = leads;
@@ -162,7 +209,10 @@ impl Desk {
         }
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         let ends = sessions.into_iter().flat_map(|id| self.end(id, now)).collect();
-        self.leases.clear();
+        // What it knew of agents belongs to the leadership that is over.
+        self.contacts = Contacts::new(self.contacts.lease());
+        self.beats.clear();
+        self.confirming = None;
         self.plan_at = None;
         ends
     }
@@ -190,7 +240,7 @@ impl Desk {
                 Vec::new()
             }
             (Reply::Unreachable(node), Err(_)) if self.leads => {
-                self.leases.insert(node, now + self.lease);
+                self.contacts.not_declared(node);
                 Vec::new()
             }
             // It was lost with a leadership that is there again.
@@ -207,11 +257,11 @@ impl Desk {
         session.node = Some(node);
         session.writing = true;
         let mut deeds = vec![
-            Deed::Tell(id, session.agent, ToAgent::Welcome),
+            // It is welcomed once a majority has confirmed that this member leads: the command may have changed nothing.
             Deed::Do(Input::Look(Look::AllOrders(id, node))),
         ];
         let replaced = self.current.insert(node, id).filter(|old| *old != id);
-        self.leases.remove(&node);
+        self.contacts.attached(node);
         self.plan_at.get_or_insert(now);
         // It hears of no change any more. Should it be the one that the agent lives by, because this one was held up
         // on its way, then the agent must know.
@@ -222,6 +272,7 @@ impl Desk {
 
     pub(crate) fn effects(&mut self, effects: &[Effect], now: SimTime) -> Vec<Deed> {
         let mut touched = BTreeSet::new();
+        let mut deeds = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Order(node, replica) | Effect::Clear(node, replica) => {
@@ -235,10 +286,12 @@ impl Desk {
                 Effect::Plan if self.leads => {
                     self.plan_at.get_or_insert(now);
                 }
+                Effect::MembersChanged => deeds.push(Deed::Do(Input::Look(Look::Members))),
                 _ => {}
             }
         }
-        touched.into_iter().flat_map(|id| self.write(id)).collect()
+        deeds.extend(touched.into_iter().flat_map(|id| self.write(id)));
+        deeds
     }
 
     fn write(&mut self, id: SessionId) -> Vec<Deed> {
@@ -255,7 +308,11 @@ impl Desk {
     pub(crate) fn found(&mut self, found: Found, clock: Timestamp, now: SimTime) -> Vec<Deed> {
         match found {
             Found::AllOrders(id, orders, is_ready) => {
-                let mut deeds = self.send(id, (true, orders));
+                let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+                session.welcomed = true;
+                let mut deeds = vec![Deed::Tell(id, session.agent, ToAgent::Welcome)];
+                deeds.extend(self.send(id, (true, orders)));
+                deeds.push(Deed::Do(Input::Look(Look::Members)));
                 if let Some(session) = self.sessions.get(&id).filter(|_| !is_ready) {
                     let body = Body::RegisterNode(session.hello.clone());
                     deeds.push(Deed::Do(Input::Command(None, body, Reply::RegisterAgain(id))));
@@ -265,11 +322,20 @@ impl Desk {
             Found::Orders(id, orders) => self.send(id, (false, orders)),
             Found::View(view) => self.plan(view, clock),
             Found::Nodes(nodes) => {
-                for node in nodes.into_iter().filter(|node| !self.current.contains_key(node)) {
-                    self.leases.entry(node).or_insert(now + self.lease);
-                }
+                self.contacts.began(nodes, Millis(now.as_millis()));
                 Vec::new()
             }
+            Found::Members(members) => {
+                let tell = |(id, session): (&SessionId, &Session)| {
+                    Deed::Tell(*id, session.agent, ToAgent::Members(members.clone()))
+                };
+                self.sessions.iter().filter(|(_, s)| s.welcomed).map(tell).collect()
+            }
+            Found::Beats => self.confirmed(now),
+            Found::HeldUp(all) => all
+                .into_iter()
+                .filter_map(|(node, held_up)| self.give_up(node, held_up, now))
+                .collect(),
             Found::Read(..) => Vec::new(),
         }
     }
@@ -283,8 +349,40 @@ impl Desk {
                 Vec::new()
             }
             Look::Nodes if self.leads => vec![Deed::Do(Input::Look(Look::Nodes))],
-            Look::Nodes | Look::Client(..) => Vec::new(),
+            Look::Beats => {
+                self.confirming = None;
+                self.confirm().into_iter().collect()
+            }
+            Look::Members | Look::HeldUp(_) | Look::Nodes | Look::Client(..) => Vec::new(),
         }
+    }
+
+    /// A majority has confirmed that this member leads: the heartbeats from before that are answered.
+    fn confirmed(&mut self, now: SimTime) -> Vec<Deed> {
+        let confirmed = self.confirming.take().unwrap_or_default();
+        let mut deeds = Vec::new();
+        for (id, number) in confirmed {
+            let Some(session) = self.sessions.get(&id) else { continue };
+            if let Some(node) = session.node {
+                self.contacts.answers(node, number, Millis(now.as_millis()));
+            }
+            deeds.push(Deed::Tell(id, session.agent, ToAgent::Heard(number)));
+        }
+        deeds.extend(self.confirm());
+        deeds
+    }
+
+    /// What an unreachable node holds up and must have stopped by now.
+    fn give_up(&mut self, node: NodeId, held_up: Option<HeldUp>, now: SimTime) -> Option<Deed> {
+        let HeldUp { since, cut_off, jobs } = held_up?;
+        let stopped = |witnesses: &[NodeId]| {
+            let at = self.contacts.stopped_at(node, cut_off, witnesses);
+            at.is_some_and(|at| at.0 <= now.as_millis())
+        };
+        let jobs = jobs.into_iter().filter(|(_, witnesses)| stopped(witnesses));
+        let jobs: Vec<_> = jobs.map(|(job, _)| job).collect();
+        let body = Body::CutOff(CutOff { node, since, jobs: jobs.clone() });
+        (!jobs.is_empty()).then(|| Deed::Do(Input::Command(None, body, Reply::Nobody)))
     }
 
     fn send(&mut self, id: SessionId, (full, orders): (bool, Vec<AgentOrder>)) -> Vec<Deed> {
@@ -307,14 +405,14 @@ impl Desk {
         if !self.leads {
             return deeds;
         }
-        let ended = self.leases.iter().filter(|(_, end)| **end <= now);
-        let ended: Vec<NodeId> = ended.map(|(node, _)| *node).collect();
-        for node in ended {
-            self.leases.remove(&node);
-            if !self.current.contains_key(&node) {
-                let body = Body::NodeUnreachable(NodeUnreachable { node });
-                deeds.push(Deed::Do(Input::Command(None, body, Reply::Unreachable(node))));
-            }
+        for node in self.contacts.ended(Millis(now.as_millis())) {
+            let body = Body::NodeUnreachable(NodeUnreachable { node });
+            deeds.push(Deed::Do(Input::Command(None, body, Reply::Unreachable(node))));
+        }
+        let declared: Vec<NodeId> = self.contacts.declared().collect();
+        if !declared.is_empty() && self.held_up_at <= now {
+            self.held_up_at = now + HELD_UP_EVERY;
+            deeds.push(Deed::Do(Input::Look(Look::HeldUp(declared))));
         }
         if !self.planning && self.plan_at.take_if(|at| *at <= now).is_some() {
             self.planning = true;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use muster_consensus::{Index, Message, Position, Snapshot, SnapshotMeta, Write};
 use muster_coordinator_core::{Host, Outcome, Refused, RoleView};
 use muster_model::{JobKey, NodeId, ReplicaId, View};
-use muster_state::{Changes, Digest, Effect, Order, Ordered, State};
+use muster_state::{Changes, Digest, Effect, HeldUp, Order, Ordered, State};
 
 use crate::disk::Disk;
 use crate::time::{SimTime, Span};
@@ -41,6 +41,12 @@ pub(crate) enum Look {
     Orders(SessionId, NodeId, Vec<ReplicaId>),
     Plan,
     Nodes,
+    /// Where the members are.
+    Members,
+    /// Whether this member still leads, for the heartbeats that have come so far.
+    Beats,
+    /// What unreachable nodes hold up.
+    HeldUp(Vec<NodeId>),
 }
 
 /// What a look found.
@@ -51,8 +57,11 @@ pub(crate) enum Found {
     AllOrders(SessionId, Vec<AgentOrder>, bool),
     Orders(SessionId, Vec<AgentOrder>),
     View(Option<View>),
-    /// Nodes that are ready.
-    Nodes(Vec<NodeId>),
+    /// All nodes, and whether each is ready.
+    Nodes(Vec<(NodeId, bool)>),
+    Members(Vec<String>),
+    Beats,
+    HeldUp(Vec<(NodeId, Option<HeldUp>)>),
 }
 
 /// What a member says or does.
@@ -220,8 +229,16 @@ fn find(look: Look, state: &State) -> Found {
         }
         Look::Plan => Found::View(state.has_waiting().then(|| state.view())),
         Look::Nodes => {
-            let ready = state.tables().nodes.iter().filter(|(_, node)| node.phase.is_ready());
-            Found::Nodes(ready.map(|(id, _)| *id).collect())
+            let nodes = state.tables().nodes.iter();
+            Found::Nodes(nodes.map(|(id, node)| (*id, node.phase.is_ready())).collect())
+        }
+        Look::Members => {
+            let members = state.tables().members.iter();
+            Found::Members(members.map(|(_, member)| member.address.clone()).collect())
+        }
+        Look::Beats => Found::Beats,
+        Look::HeldUp(nodes) => {
+            Found::HeldUp(nodes.into_iter().map(|node| (node, state.held_up(node))).collect())
         }
     }
 }

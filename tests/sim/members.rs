@@ -160,7 +160,8 @@ impl World {
                     ToMember::Reports(reports) => {
                         member.desk.reports((session, agent), reports, now)
                     }
-                    ToMember::Beat => member.desk.beat((session, agent), now),
+                    ToMember::Beat(beat) => member.desk.beat((session, agent), beat, now),
+                    ToMember::Knows(members) => member.desk.knows(session, members),
                 };
                 self.perform(alive, deeds);
             }
@@ -168,6 +169,17 @@ impl World {
             (Parcel::ToMember(session, _), Address::Agent(agent)) => {
                 let deed = Deed::Tell(session, agent, crate::wire::ToAgent::End { leader: None });
                 self.perform(alive, vec![deed]);
+            }
+            (Parcel::Question { round, address }, from) => {
+                let answers = !is_up || member.busy_until <= now;
+                let answer = match is_up {
+                    true => member.desk.sees_leader(),
+                    false => muster_agent_core::Answer::NoLeader,
+                };
+                if answers {
+                    let body = Parcel::Told { round, address, answer };
+                    self.request((Address::Member(id), from), body);
+                }
             }
             (Parcel::Ask(ticket, ask), _) if is_up => {
                 let input = match ask {
@@ -305,7 +317,10 @@ impl World {
     }
 
     fn reply(&mut self, (id, _): Alive, client: usize, body: Parcel) {
-        let link = (Address::Member(id), Address::Client(client));
+        self.request((Address::Member(id), Address::Client(client)), body);
+    }
+
+    pub(crate) fn request(&mut self, link: (Address, Address), body: Parcel) {
         if let Some(at) = self.network.request(link, self.now) {
             self.at(at, Event::Arrive(Box::new(Packet { from: link.0, to: link.1, body })));
         }
@@ -326,6 +341,13 @@ impl World {
     /// Members that were taken in are started, and those that have left are stopped.
     fn members_changed(&mut self, changes: &Changes) {
         for change in changes.iter() {
+            if matches!(change, Change::Event(_, Some(event)) if event.reason == "NodeCutOff".into())
+            {
+                self.counts.given_up += 1;
+            }
+            if let Change::Member(id, Some(record)) = change {
+                self.named.insert(record.address.clone(), id.0);
+            }
             match change {
                 Change::Member(id, Some(_)) if !self.members.contains_key(&id.0) => {
                     self.members.insert(id.0, Coordinator::new(id.0, &self.plan));

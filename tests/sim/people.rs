@@ -11,7 +11,7 @@ use crate::processes::{Stage, Timer};
 use crate::time::Span;
 use crate::trace::Note;
 use crate::violation::Violation;
-use crate::wire::{Packet, Parcel};
+use crate::wire::{Key, Packet, Parcel};
 use crate::world::{Event, World};
 
 // === impl World: agents ===
@@ -30,11 +30,35 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn arrive_at_agent(&mut self, index: usize, body: Parcel) -> Result<(), Violation> {
-        let Parcel::ToAgent(session, message) = body else { return Ok(()) };
+    pub(crate) fn arrive_at_agent(
+        &mut self,
+        index: usize,
+        from: Address,
+        body: Parcel,
+    ) -> Result<(), Violation> {
         let now = self.now;
-        let wishes = self.agents[index].take(session, message, now);
+        let wishes = match body {
+            Parcel::ToAgent(session, message) => self.agents[index].take(session, message, now),
+            Parcel::Told { round, address, answer } => {
+                self.agents[index].told((round, &address), answer, now)
+            }
+            Parcel::Question { round, address } => {
+                if let Some(answer) = self.agents[index].witness(now) {
+                    let body = Parcel::Told { round, address, answer };
+                    self.request((Address::Agent(index), from), body);
+                }
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
         self.fulfil(index, wishes)
+    }
+
+    /// Whom an address belongs to.
+    fn at_address(&self, address: &str) -> Option<Address> {
+        let agent = self.agents.iter().find(|agent| format!("agent {}", agent.index) == address);
+        let member = self.named.get(address).map(|id| Address::Member(*id));
+        agent.map(|agent| Address::Agent(agent.index)).or(member)
     }
 
     pub(crate) fn fulfil(&mut self, index: usize, wishes: Vec<Wish>) -> Result<(), Violation> {
@@ -52,6 +76,13 @@ impl World {
                     room::suffices(&self.agents[index])?;
                     self.after(timer.after, Event::Step(index, timer));
                 }
+                Wish::Deadline(key, at) => self.at(at, Event::Deadline(index, key)),
+                Wish::Ask(round, address) => {
+                    if let Some(to) = self.at_address(&address) {
+                        let body = Parcel::Question { round, address };
+                        self.request((Address::Agent(index), to), body);
+                    }
+                }
                 Wish::Starts(key) => {
                     self.counts.programs += 1;
                     self.facts.started.insert(key);
@@ -63,6 +94,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn kill_overdue(&mut self, index: usize, key: Key) -> Result<(), Violation> {
+        let now = self.now;
+        let agent = &mut self.agents[index];
+        let Some(seen) = agent.processes.overdue(key, now) else { return Ok(()) };
+        self.counts.overdue += 1;
+        let (id, fence) = key;
+        let wishes = agent.saw(key, seen, now);
+        self.note(Note::Process { agent: index, id, fence, what: "is killed at its deadline" });
+        self.fulfil(index, wishes)
     }
 
     pub(crate) fn step_process(&mut self, index: usize, timer: &Timer) -> Result<(), Violation> {
@@ -166,7 +208,7 @@ impl World {
 
     /// Machines that are gone for good are taken out once the coordinator has missed them.
     fn tidy(&mut self) {
-        if !self.wishes.is_empty() {
+        if !self.wishes.is_empty() || (self.plan.lazy_operator && !self.is_calm) {
             return;
         }
         for agent in self.agents.iter().filter(|agent| agent.destroyed) {

@@ -77,6 +77,12 @@ pub(crate) struct Plan {
     pub(crate) programs: Programs,
     /// The length of an agent's lease.
     pub(crate) lease: Span,
+    /// The longest that a link is cut.
+    pub(crate) longest_cut: Span,
+    /// What agents promise: to have stopped everything so long after the last word of a leader.
+    pub(crate) cut_off: Option<Span>,
+    /// Machines that are gone are taken out only after the storm.
+    pub(crate) lazy_operator: bool,
     /// Entries between snapshots, and entries kept before one.
     pub(crate) snapshot_every: u64,
     pub(crate) snapshot_tail: u64,
@@ -129,6 +135,16 @@ impl Plan {
             links,
             programs,
             lease: dice.span(Span::millis(1500), Span::seconds(8)),
+            longest_cut: match Dice::new(seed, "cuts").hits(3000) {
+                true => Span::seconds(60),
+                false => Span::seconds(15),
+            },
+            cut_off: {
+                let mut own = Dice::new(seed, "promises");
+                let after = own.span(Span::seconds(4), Span::seconds(25));
+                (!own.hits(2000)).then_some(after)
+            },
+            lazy_operator: Dice::new(seed, "operator").hits(5000),
             snapshot_every: dice.between(10, 150),
             snapshot_tail: dice.between(0, 40),
             think: dice.span(Span::millis(200), Span::seconds(4)),
@@ -161,6 +177,9 @@ impl Plan {
             links,
             programs,
             lease: Span::seconds(2),
+            longest_cut: Span::seconds(15),
+            cut_off: Some(Span::seconds(10)),
+            lazy_operator: true,
             snapshot_every: 50,
             snapshot_tail: 10,
             think: Span::millis(500),

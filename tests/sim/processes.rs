@@ -10,7 +10,7 @@ use muster_model::{Exit, ExitStatus, LaunchSpec, Millis, Resources};
 
 use crate::dice::Dice;
 use crate::plan::Programs;
-use crate::time::Span;
+use crate::time::{SimTime, Span};
 use crate::wire::Key;
 
 /// How far a replica is.
@@ -64,6 +64,8 @@ pub(crate) struct Shim {
     /// It was told to stop; told again, nothing changes.
     stopping: bool,
     instance: u64,
+    /// When its shim kills it, unless that is put off.
+    pub(crate) deadline: Option<SimTime>,
 }
 
 /// See the module.
@@ -120,7 +122,8 @@ impl Processes {
         let key = (spec.id, spec.fence);
         self.instances += 1;
         let instance = self.instances;
-        let shim = Shim { spec, stage: Stage::Preparing, stopping: false, instance };
+        let shim =
+            Shim { spec, stage: Stage::Preparing, stopping: false, instance, deadline: None };
         self.shims.insert(key, shim);
         let after = self.dice.span(Span::millis(5), self.programs.preparation);
         let step = match self.dice.hits(self.programs.unprepared) {
@@ -208,6 +211,34 @@ impl Processes {
         };
         shim.stage = Stage::Exited(Exit { status, after_stop: shim.stopping });
         (shim.seen(), None)
+    }
+
+    /// The agent says until when a replica may run. Answers whether that is news.
+    pub(crate) fn put_off(&mut self, key: Key, deadline: Option<SimTime>) -> bool {
+        let shim = self.shims.get_mut(&key).filter(|shim| !shim.has_ended());
+        let is_news = |shim: &mut Shim| {
+            let near = |a: SimTime, b: SimTime| a.0.abs_diff(b.0) < Span::millis(100).0;
+            match (shim.deadline, deadline) {
+                (Some(old), Some(new)) if near(old, new) => false,
+                (old, new) => {
+                    shim.deadline = new;
+                    old != new
+                }
+            }
+        };
+        shim.is_some_and(is_news)
+    }
+
+    /// A deadline is over: the shim has killed what it held, whether its agent lives or not.
+    pub(crate) fn overdue(&mut self, key: Key, now: SimTime) -> Option<Observation> {
+        let shim = self.shims.get_mut(&key).filter(|shim| !shim.has_ended())?;
+        shim.deadline.filter(|deadline| *deadline <= now)?;
+        let status = match shim.runs() {
+            true => ExitStatus::Signal(9),
+            false => ExitStatus::NeverStarted,
+        };
+        shim.stage = Stage::Exited(Exit { status, after_stop: true });
+        shim.seen()
     }
 
     /// Somebody kills a running program.

@@ -63,6 +63,8 @@ fn demand_work(reports: &[Report]) {
         ("requests given up", sum(|r| r.counts.unknown)),
         ("members left", sum(|r| r.counts.members_left)),
         ("machines destroyed", sum(|r| r.counts.destroyed)),
+        ("replicas killed at their deadline", sum(|r| r.counts.overdue)),
+        ("gangs given up on a node", sum(|r| r.counts.given_up)),
         ("simulated seconds", sum(|r| r.ended.0 / 1_000_000)),
     ];
     println!("and {rest:?}");

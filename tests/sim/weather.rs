@@ -101,7 +101,8 @@ impl World {
             return;
         }
         self.counts.partitions += 1;
-        let longest = if self.fault_dice.hits(3000) { Span::seconds(15) } else { Span::seconds(4) };
+        let is_long = self.fault_dice.hits(3000);
+        let longest = if is_long { self.plan.longest_cut } else { Span::seconds(4) };
         let until = self.now + self.fault_dice.span(Span::millis(100), longest);
         let members = self.known_members().into_iter().map(Address::Member);
         let agents = (0..self.agents.len()).map(Address::Agent);

@@ -43,6 +43,16 @@ pub(crate) enum Parcel {
     },
     ToMember(SessionId, ToMember),
     ToAgent(SessionId, ToAgent),
+    /// An agent asks a member or another agent whether there is a leader. The answer names round and address.
+    Question {
+        round: u64,
+        address: String,
+    },
+    Told {
+        round: u64,
+        address: String,
+        answer: muster_agent_core::Answer,
+    },
     Ask(Ticket, Ask),
     Answer(Ticket, Answer),
 }
@@ -52,16 +62,27 @@ pub(crate) enum Parcel {
 pub(crate) enum ToMember {
     Hello(Box<RegisterNode>),
     Reports(Vec<ReplicaReport>),
-    Beat,
+    Beat(muster_agent_core::Beat),
+    /// Whom it would ask for a leader.
+    Knows(Vec<String>),
 }
 
 /// What a member says in a session.
 #[derive(Debug, Clone)]
 pub(crate) enum ToAgent {
     Welcome,
-    Orders { full: bool, orders: Vec<AgentOrder> },
+    Orders {
+        full: bool,
+        orders: Vec<AgentOrder>,
+    },
+    Members(Vec<String>),
+    /// The connection lives.
     Beat,
-    End { leader: Option<u64> },
+    /// A heartbeat has reached a leader that a majority has confirmed since.
+    Heard(u64),
+    End {
+        leader: Option<u64>,
+    },
 }
 
 /// An order, or that whatever the agent has of a replica is to be cleared.
@@ -108,7 +129,12 @@ impl Parcel {
             Self::Raft { load: Some(_), .. } => "raft with a snapshot",
             Self::ToMember(_, ToMember::Hello(_)) => "hello",
             Self::ToMember(_, ToMember::Reports(_)) => "reports",
-            Self::ToMember(_, ToMember::Beat) | Self::ToAgent(_, ToAgent::Beat) => "beat",
+            Self::ToMember(_, ToMember::Beat(_)) | Self::ToAgent(_, ToAgent::Beat) => "beat",
+            Self::ToMember(_, ToMember::Knows(_)) => "knows",
+            Self::ToAgent(_, ToAgent::Members(_)) => "members",
+            Self::ToAgent(_, ToAgent::Heard(_)) => "heard",
+            Self::Question { .. } => "question",
+            Self::Told { .. } => "told",
             Self::ToAgent(_, ToAgent::Welcome) => "welcome",
             Self::ToAgent(_, ToAgent::Orders { full: true, .. }) => "all orders",
             Self::ToAgent(_, ToAgent::Orders { full: false, .. }) => "orders",
@@ -134,6 +160,7 @@ impl Parcel {
                 session.0 ^ (orders.len() as u64) << 32
             }
             Self::ToMember(session, _) | Self::ToAgent(session, _) => session.0,
+            Self::Question { round, .. } | Self::Told { round, .. } => *round,
             Self::Ask(ticket, _) | Self::Answer(ticket, _) => {
                 ticket.op << 8 | u64::from(ticket.attempt)
             }

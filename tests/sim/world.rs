@@ -17,7 +17,7 @@ use crate::processes::Timer;
 use crate::time::{SimTime, Span};
 use crate::trace::{Note, Trace};
 use crate::violation::Violation;
-use crate::wire::Packet;
+use crate::wire::{Key, Packet};
 
 /// How often agents and clients look at what is due, and how often something may go wrong.
 const AGENT_BEAT: Span = Span::millis(200);
@@ -44,6 +44,8 @@ pub(crate) enum Event {
     StartAgent(usize),
     AgentBeat(usize, u64),
     Step(usize, Timer),
+    /// A replica is killed unless that was put off.
+    Deadline(usize, Key),
     ClientBeat(usize),
     Weather,
 }
@@ -63,6 +65,10 @@ pub(crate) struct Counts {
     pub(crate) destroyed: u64,
     pub(crate) members_joined: u64,
     pub(crate) members_left: u64,
+    /// Replicas that their shims killed because a deadline was over.
+    pub(crate) overdue: u64,
+    /// Gangs that were given up on a node without an operator.
+    pub(crate) given_up: u64,
 }
 
 /// See the module.
@@ -84,6 +90,8 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     pub(crate) fault_dice: Dice,
     pub(crate) pace_dice: Dice,
+    /// Which member each address belongs to, or belonged to last.
+    pub(crate) named: BTreeMap<String, u64>,
     /// Addresses that were given to members so far.
     pub(crate) addresses: u64,
     /// Nothing goes wrong any more.
@@ -109,6 +117,7 @@ impl World {
             counts: Counts::default(),
             fault_dice: Dice::new(seed, "faults"),
             pace_dice: Dice::new(seed, "pace"),
+            named: BTreeMap::new(),
             addresses: 1,
             is_calm: false,
             plan,
@@ -178,6 +187,7 @@ impl World {
                 Ok(())
             }
             Event::Step(agent, timer) => self.step_process(agent, &timer),
+            Event::Deadline(agent, key) => self.kill_overdue(agent, key),
             Event::ClientBeat(client) => {
                 self.after(CLIENT_BEAT, Event::ClientBeat(client));
                 self.beat_client(client)
@@ -197,7 +207,7 @@ impl World {
         self.note(Note::Packet { from, to, what: packet.body.word(), print: packet.body.print() });
         match to {
             Address::Member(id) => self.arrive_at_member(id, packet),
-            Address::Agent(agent) => self.arrive_at_agent(agent, packet.body),
+            Address::Agent(agent) => self.arrive_at_agent(agent, from, packet.body),
             Address::Client(client) => self.arrive_at_client(client, packet.body),
         }
     }

@@ -20,7 +20,7 @@ const TEST: &str =
     "seeds::whole_clusters_keep_every_promise_in_the_storm_and_come_to_an_end_after_it";
 
 /// Every seeded bug of the pure crates: the value of `sim_bug` that turns it on, and what it breaks.
-const MUTATIONS: [(&str, &str); 11] = [
+const MUTATIONS: [(&str, &str); 13] = [
     ("answer_before_commit", "the leader answers when it has proposed"),
     ("persist_without_sync", "a member does not wait for its disk"),
     ("keep_lost_flight", "a leader that lost an entry keeps it in its state"),
@@ -31,6 +31,8 @@ const MUTATIONS: [(&str, &str); 11] = [
     ("open_early", "a generation opens when its first rank is ready"),
     ("assume_lost_is_dead", "replicas of an unreachable node count as ended"),
     ("clear_without_stop", "an agent forgets what it should stop"),
+    ("give_up_early", "the leader gives a lost node up before its agent has stopped"),
+    ("one_answer_is_enough", "an agent takes one silent member for an outage"),
     ("report_stopped_early", "an agent tells of an end when it begins to stop"),
 ];
 

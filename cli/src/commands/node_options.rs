@@ -45,6 +45,8 @@ pub(super) fn agent_config(data: &Path, node: &Node, home: Home) -> Result<Confi
         },
         cgroups: CgroupOptions { disabled: node.no_cgroups, ..CgroupOptions::default() },
         shim: ShimCommand::own(),
+        cut_off: node.cut_off_after.unwrap_or_default(),
+        witness_port: node.witness_port,
         variables: variables(),
     })
 }

@@ -22,6 +22,7 @@
 //! The coordinator daemon and the simulator drive the same code; they differ in their [`Host`] alone.
 
 mod batch;
+mod contacts;
 mod host;
 mod member;
 mod membership;
@@ -29,6 +30,7 @@ mod reads;
 mod refused;
 
 pub use batch::MAX_ENTRY_BYTES;
+pub use contacts::{Beat, Contacts};
 pub use host::{Host, Note};
 pub use member::{Fatal, Member, Parts, RoleView};
 pub use refused::{Outcome, Refused};

@@ -38,6 +38,10 @@ pub struct LaunchSpec {
     /// Whether the replica must hold a free port ready before it reports ready, for the others to be told of.
     #[serde(default)]
     pub reserves_port: bool,
+    /// Where the agents of the gang's other nodes answer whether they hear a leader, as HOST:PORT; empty for one that
+    /// does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<String>,
     /// The directory that the manifest was submitted from. A container without `workingDir` starts
     /// there, and a relative one is taken from there, as Slurm does with the submission directory.
     pub submit_dir: Option<String>,

@@ -11,6 +11,7 @@ use muster_proto::v1::members_server::MembersServer;
 use muster_proto::v1::muster_server::MusterServer;
 use muster_proto::v1::peers_server::PeersServer;
 use muster_proto::v1::trust_server::TrustServer;
+use muster_proto::v1::witness_server::WitnessServer;
 use muster_service::{OnEnd, OnStop, Readiness, TaskKind, Tasks};
 use muster_trust::{Door, DoorLimits, Identity, Pass, Subject};
 use thiserror::Error;
@@ -29,7 +30,7 @@ use crate::logs::LogRelay;
 use crate::metrics::Metrics;
 use crate::peers::{self, Dial, Joined, Outbox, PeerService, SenderContext};
 use crate::planner::{self, Waits};
-use crate::sessions::{AgentService, Details, Leases, SessionContext};
+use crate::sessions::{AgentService, Answers, Details, Leases, SessionContext, WitnessService};
 use crate::token;
 use crate::trust::{Error as TrustError, Trust, TrustApi};
 
@@ -47,6 +48,8 @@ const RENEW: TaskKind =
     TaskKind { name: "renew", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const LEASES: TaskKind =
     TaskKind { name: "leases", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
+const ANSWERS: TaskKind =
+    TaskKind { name: "answers", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 
 /// Streams of one connection that may be open at a time.
 const STREAMS: u32 = 1024;
@@ -324,6 +327,9 @@ impl Coordinator {
         );
         let (reaper, asked, sessions_of) = (Arc::clone(&leases), brain.clone(), Arc::clone(&hub));
         tasks.spawn(LEASES, async move { stopping(reaper.run(&asked, &sessions_of)).await });
+        let answers = Arc::new(Answers::default());
+        let (answering, asked, told) = (Arc::clone(&answers), brain.clone(), Arc::clone(&leases));
+        tasks.spawn(ANSWERS, async move { stopping(answering.run(&asked, &told)).await });
         let api = ApiContext {
             brain: brain.clone(),
             hub: Arc::clone(&hub),
@@ -337,6 +343,7 @@ impl Coordinator {
             brain: brain.clone(),
             hub: Arc::clone(&hub),
             leases,
+            answers,
             details,
             logs: Arc::clone(&logs),
             tasks: tasks.clone(),
@@ -379,6 +386,7 @@ impl Coordinator {
             .add_service(api)
             .add_service(agents)
             .add_service(peers)
+            .add_service(WitnessServer::new(WitnessService(started.brain.clone())))
             .add_service(MembersServer::new(members))
             .add_service(TrustServer::new(trust));
         let http_identity = identity.clone();

@@ -35,8 +35,12 @@ pub enum Body {
     ReportReplicas(ReportReplicas),
     /// An agent opened a session.
     RegisterNode(RegisterNode),
+    /// An agent has learned where the members are.
+    NodeKnows(NodeKnows),
     /// An agent's lease ran out.
     NodeUnreachable(NodeUnreachable),
+    /// An unreachable agent has surely stopped what it ran of some jobs.
+    CutOff(CutOff),
     /// An operator says that a node will not come back and that nothing runs on it.
     RemoveNode(RemoveNode),
     /// An operator keeps new gangs off a node, or lets them on it again.
@@ -179,6 +183,21 @@ pub struct RegisterNode {
     pub version: String,
     /// See [`crate::Node::agent`].
     pub agent: String,
+    /// See [`crate::Node::cut_off`].
+    pub cut_off: Option<Millis>,
+    /// See [`crate::Node::witness`].
+    pub witness: String,
+    /// See [`crate::Node::members`].
+    pub members: Vec<String>,
+}
+
+/// See [`Body::NodeKnows`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeKnows {
+    /// The node.
+    pub node: NodeId,
+    /// See [`crate::Node::members`].
+    pub members: Vec<String>,
 }
 
 /// See [`Body::NodeUnreachable`].
@@ -186,6 +205,17 @@ pub struct RegisterNode {
 pub struct NodeUnreachable {
     /// The node.
     pub node: NodeId,
+}
+
+/// See [`Body::CutOff`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutOff {
+    /// The node.
+    pub node: NodeId,
+    /// Since when it was unreachable when that was found: had it been back in between, nothing follows.
+    pub since: Timestamp,
+    /// The jobs.
+    pub jobs: Vec<JobId>,
 }
 
 /// See [`Body::RemoveNode`].

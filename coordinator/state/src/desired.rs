@@ -1,10 +1,14 @@
 //! What every agent should do, computed from the state alone. Orders are level-triggered: the same order may
 //! be given any number of times, and after a failover they are computed anew.
 
-use muster_model::{Fence, Rank};
-use muster_model::{GangPhase, GenerationContext, LaunchSpec, Millis, NodeId, ReplicaId};
+use std::collections::BTreeSet;
 
-use crate::record::{Gang, Job, Replica};
+use muster_model::{Fence, Rank};
+use muster_model::{
+    GangPhase, GenerationContext, JobId, LaunchSpec, Millis, NodeId, ReplicaId, Timestamp,
+};
+
+use crate::record::{Gang, Job, NodePhase, Replica};
 use crate::state::State;
 
 /// What an agent should do with one replica.
@@ -34,6 +38,21 @@ pub struct Ordered {
     pub order: Order,
 }
 
+/// See [`State::held_up`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldUp {
+    /// Since when the node is unreachable.
+    pub since: Timestamp,
+    /// See [`crate::Node::cut_off`].
+    pub cut_off: Millis,
+    /// The jobs of which something may still run there, each with the witnesses of the node.
+    pub jobs: Vec<(JobId, Vec<NodeId>)>,
+}
+
+/// A cut-off agent must reach all of its witnesses to go on without members, and the leader must hear one of them all the
+/// while to give it up: few enough to be asked at once, and enough that one of them lives.
+const MOST_WITNESSES: usize = 8;
+
 impl State {
     /// The order for a replica and the node that it goes to; `None` when the replica is gone.
     #[must_use]
@@ -51,6 +70,53 @@ impl State {
             .filter_map(|id| self.order(id).map(|(_, ordered)| ordered))
             .filter(|ordered| ordered.order != Order::Clear)
             .collect()
+    }
+
+    /// The other nodes of a gang whose agents one of its nodes asks whether they hear a leader: those of the ranks that
+    /// follow on its own, in the order of ranks, and [`MOST_WITNESSES`] at most. None for a gang on a single node.
+    #[must_use]
+    pub fn witnesses(&self, job: JobId, node: NodeId) -> Vec<NodeId> {
+        let own = self.replicas_on(node).find(|id| id.job == job).map_or(Rank(0), |id| id.rank);
+        let id = |rank| ReplicaId { job, rank: Rank(rank) };
+        let replicas = &self.tables().replicas;
+        let after = replicas.range(id(own.0)..=id(u32::MAX));
+        let mut found: Vec<NodeId> = Vec::new();
+        for (_, replica) in after.chain(replicas.range(id(0)..id(own.0))) {
+            if replica.node != node && !found.contains(&replica.node) {
+                found.push(replica.node);
+                if found.len() == MOST_WITNESSES {
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    /// What an unreachable node holds up, and what its agent has promised; `None` when it can be reached, is gone, has
+    /// promised nothing, or would not ask the members of today for a leader.
+    #[must_use]
+    pub fn held_up(&self, id: NodeId) -> Option<HeldUp> {
+        let node = self.node(id)?;
+        let (NodePhase::Unreachable { since }, Some(cut_off)) = (node.phase, node.cut_off) else {
+            return None;
+        };
+        if node.members != self.member_addresses() {
+            return None;
+        }
+        let live = |id: &ReplicaId| self.replica(*id).is_some_and(|r| !r.phase.is_exited());
+        let mut jobs: Vec<JobId> =
+            self.replicas_on(id).filter(live).map(|replica| replica.job).collect();
+        jobs.dedup();
+        let jobs = jobs.into_iter().map(|job| (job, self.witnesses(job, id))).collect();
+        Some(HeldUp { since, cut_off, jobs })
+    }
+
+    /// The addresses of the members, in order.
+    #[must_use]
+    pub fn member_addresses(&self) -> Vec<String> {
+        let members = self.tables().members.iter();
+        let members: BTreeSet<String> = members.map(|(_, one)| one.address.clone()).collect();
+        members.into_iter().collect()
     }
 
     fn order_of(&self, id: ReplicaId, replica: &Replica) -> Option<Order> {
@@ -74,6 +140,8 @@ impl State {
         let role = spec.role(replica.role);
         let index_in_role = spec.place(id.rank).map_or(0, |(_, index)| index);
         let short_name = spec.rank_name(id.rank);
+        let others = self.witnesses(id.job, replica.node).into_iter();
+        let witness = |node| self.node(node).map(|node| node.witness.clone()).unwrap_or_default();
         let neighbours = self.replicas_on(replica.node).filter(|other| other.job == id.job);
         LaunchSpec {
             id,
@@ -90,6 +158,7 @@ impl State {
             holds_store: id.rank == Rank(0)
                 && spec.rendezvous == muster_model::Rendezvous::TorchStore,
             reserves_port: spec.reserves_ports(replica.role),
+            witnesses: others.map(witness).collect(),
             submit_dir: job.submit_dir.clone(),
         }
     }

@@ -35,12 +35,12 @@ pub use change::{Change, Changes, Write};
 pub use codec::CodecError;
 pub use command::{
     Accepted, AddMember, AnnounceMember, Apply, BindGang, Body, Command, CordonNode, CreateJob,
-    CreateToken, Decision, DeleteJob, EvictGang, LabelNode, MemberLeft, NodeUnreachable,
-    RegisterNode, RemoveMember, RemoveNode, RemoveToken, ReplicaReport, Reply, ReportReplicas,
-    Reported, Revoke, TaintNode, UpdateJob, UseToken,
+    CreateToken, CutOff, Decision, DeleteJob, EvictGang, LabelNode, MemberLeft, NodeKnows,
+    NodeUnreachable, RegisterNode, RemoveMember, RemoveNode, RemoveToken, ReplicaReport, Reply,
+    ReportReplicas, Reported, Revoke, TaintNode, UpdateJob, UseToken,
 };
 pub use decide::decide;
-pub use desired::{Order, Ordered};
+pub use desired::{HeldUp, Order, Ordered};
 pub use digest::Digest;
 pub use effect::{Effect, effects};
 pub use policy::Policy;

@@ -81,12 +81,33 @@ pub(crate) fn rank_failed(draft: &mut Draft<'_>, id: ReplicaId, exit: &Exit) {
     draft.event(id.job, (Severity::Warning, "ReplicaFailed".into()), message);
 }
 
-pub(crate) fn node_unreachable(draft: &mut Draft<'_>, job: JobId, node: &NodeName) {
-    let message = format!(
-        "Node {node} cannot be reached. Its ranks may still run, so the gang is not started \
-         elsewhere; if the node will not come back, remove it with `muster nodes remove {node}`."
-    );
+/// `cut_off`: see [`Node::cut_off`].
+pub(crate) fn node_unreachable(
+    draft: &mut Draft<'_>,
+    job: JobId,
+    (node, cut_off): (&NodeName, Option<Millis>),
+) {
+    let message = match cut_off {
+        None => format!(
+            "Node {node} cannot be reached. Its ranks may still run, so the gang is not started elsewhere; if the node \
+             will not come back, remove it with `muster nodes remove {node}`."
+        ),
+        Some(cut_off) => format!(
+            "Node {node} cannot be reached. Its ranks may still run, so the gang is not started elsewhere before its \
+             agent must have stopped them, {} s after it last heard of a leader; if the node will not come back, \
+             `muster nodes remove {node}` is quicker.",
+            cut_off.0.div_ceil(1000)
+        ),
+    };
     draft.event(job, (Severity::Warning, "NodeUnreachable".into()), message);
+}
+
+/// What ran on an unreachable node has surely stopped.
+pub(crate) fn given_up(draft: &mut Draft<'_>, job: JobId, node: &NodeName) {
+    let message = format!(
+        "Node {node} was cut off for so long that its agent has stopped the ranks there; they count as lost."
+    );
+    draft.event(job, (Severity::Warning, "NodeCutOff".into()), message);
 }
 
 /// Why a gang must leave: the taints that it does not tolerate any longer.

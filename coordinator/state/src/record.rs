@@ -179,6 +179,16 @@ pub struct Node {
     /// name. Empty in a record of before there were such ids.
     #[serde(default)]
     pub agent: String,
+    /// So long after the last word of a leader its agent has stopped everything there, unless it is sure that nobody leads.
+    /// `None`: it promises nothing, and what it ran may run for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off: Option<Millis>,
+    /// Where its agent answers other agents, as HOST:PORT; empty when it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub witness: String,
+    /// The addresses of members that its agent would ask for a leader, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
     /// When it first registered.
     pub created: Timestamp,
     /// Whether its agent has a session.

@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateSigningRequestDer;
 use thiserror::Error;
 
 use crate::certificate::{CaCertificate, Error as CertificateError};
-use crate::dial::SERVER_NAME;
+use crate::dial::{AGENT_NAME, SERVER_NAME};
 use crate::files::{self, Error as FileError};
 use crate::subject::Subject;
 
@@ -161,10 +161,15 @@ impl Authority {
         let text = |text: String| text.try_into().map_err(crypto("the name"));
         params.subject_alt_names = vec![SanType::URI(text(uri)?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if matches!(subject, Subject::Member { .. }) {
-            // Only members answer as the coordinator.
+        // Only members answer as the coordinator.
+        let answers_as = match subject {
+            Subject::Member { .. } => Some(SERVER_NAME),
+            Subject::Agent { .. } => Some(AGENT_NAME),
+            Subject::User { .. } => None,
+        };
+        if let Some(name) = answers_as {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-            params.subject_alt_names.push(SanType::DnsName(text(SERVER_NAME.into())?));
+            params.subject_alt_names.push(SanType::DnsName(text(name.into())?));
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.is_ca = IsCa::ExplicitNoCa;

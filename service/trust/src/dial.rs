@@ -26,6 +26,10 @@ use crate::tls::{self, Trusts};
 /// somebody the coordinator is the authority's word and not an address.
 pub const SERVER_NAME: &str = "coordinator.muster.internal";
 
+/// The name in every agent's certificate, which no member's has: an agent can answer other agents, and nobody takes it for
+/// the coordinator.
+pub const AGENT_NAME: &str = "agent.muster.internal";
+
 /// An address that nobody can be called at.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is no address: HOST:PORT, [IPv6]:PORT")]
@@ -34,7 +38,20 @@ pub struct AddressError(pub String);
 /// Makes connections; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Dialler {
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
+}
+
+/// As whom one calls, and what the other's certificate must name.
+#[derive(Debug, Clone)]
+struct Tls {
+    config: Arc<ClientConfig>,
+    name: &'static str,
+}
+
+impl Tls {
+    fn to_members(trusts: Trusts, identity: Option<&Identity>) -> Option<Self> {
+        Some(Self { config: tls::client(trusts, identity), name: SERVER_NAME })
+    }
 }
 
 impl Dialler {
@@ -48,19 +65,26 @@ impl Dialler {
     #[must_use]
     pub fn with_identity(identity: &Identity) -> Self {
         let trusts = Trusts::Ca(identity.ca().clone());
-        Self { tls: Some(tls::client(trusts, Some(identity))) }
+        Self { tls: Tls::to_members(trusts, Some(identity)) }
     }
 
     /// As nobody, to members of the cluster of this authority.
     #[must_use]
     pub fn trusting(ca: &CaCertificate) -> Self {
-        Self { tls: Some(tls::client(Trusts::Ca(ca.clone()), None)) }
+        Self { tls: Tls::to_members(Trusts::Ca(ca.clone()), None) }
     }
 
     /// As nobody, to whoever shows the authority with this fingerprint.
     #[must_use]
     pub fn pinning(fingerprint: Fingerprint) -> Self {
-        Self { tls: Some(tls::client(Trusts::Pinned(fingerprint), None)) }
+        Self { tls: Tls::to_members(Trusts::Pinned(fingerprint), None) }
+    }
+
+    /// The same, to agents of the cluster instead of members.
+    #[must_use]
+    pub fn to_agents(&self) -> Self {
+        let tls = self.tls.as_ref();
+        Self { tls: tls.map(|tls| Tls { config: Arc::clone(&tls.config), name: AGENT_NAME }) }
     }
 
     /// Whether connections are encrypted.
@@ -91,7 +115,7 @@ impl Dialler {
 
 /// Connects to the authority of a URI.
 #[derive(Debug, Clone)]
-struct Connector(Option<Arc<ClientConfig>>);
+struct Connector(Option<Tls>);
 
 /// A connection of either sort.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -115,8 +139,8 @@ impl Service<Uri> for Connector {
             stream.set_nodelay(true)?;
             let io: Pin<Box<dyn Io>> = match tls {
                 None => Box::pin(stream),
-                Some(config) => {
-                    let name = ServerName::try_from(SERVER_NAME).expect("a DNS name");
+                Some(Tls { config, name }) => {
+                    let name = ServerName::try_from(name).expect("a DNS name");
                     let connected = TlsConnector::from(config).connect(name, stream).await;
                     Box::pin(Explained(connected.map_err(not_shaken)?))
                 }

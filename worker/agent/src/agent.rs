@@ -4,6 +4,7 @@
 //! The daemon holds no state of its own that matters: replicas live under their shims, and what is to be done about
 //! them comes from the coordinator. Without a coordinator everything that runs goes on running.
 
+mod asking;
 mod config;
 mod convert;
 mod daemon;
@@ -12,8 +13,9 @@ mod environments;
 mod identity;
 mod link;
 mod uploads;
+mod witness;
 
-pub use config::{Access, Certify, Config, Error as ConfigError, default_node_name};
+pub use config::{Access, Certify, Config, CutOff, Error as ConfigError, default_node_name};
 pub use daemon::{Agent, Error};
 pub use enrol::Error as EnrolError;
 pub use environments::{EnvironmentOptions, Error as ImagesError, MappedImages, gpu_of};

@@ -3,6 +3,7 @@
 
 mod capacity;
 pub(crate) mod cgroup;
+pub(crate) mod clock;
 mod gpu;
 mod interface;
 mod overrides;

@@ -7,7 +7,7 @@ mod images;
 mod logs;
 mod process;
 
-pub use contract::{Adopted, Events, Opened, Runtime, RuntimeEvent, Seen};
+pub use contract::{Adopted, Events, Opened, Runtime, RuntimeEvent, Seen, Until};
 pub use images::{ExecutionEnvironment, ImageError, Images, Source};
 pub(crate) use logs::line;
 pub use logs::{Entry, LogChunk, LogError, LogQuery, LogStream, Stamp, Stream};

@@ -6,6 +6,7 @@
 mod children;
 mod control;
 mod failure;
+mod lease;
 pub(crate) mod log_file;
 mod mounts;
 mod output;
@@ -32,8 +33,10 @@ use rustix::process::{
 use crate::machine::processes;
 use control::Control;
 pub(crate) use failure::Failure;
+use lease::Lease;
 use log_file::LogFile;
 use output::Output;
+pub use protocol::Until;
 use record::{LAUNCH, Launch, SHIM, ShimProcess, WORK};
 use signals::Signals;
 use supervisor::{Parts, Supervisor};
@@ -85,6 +88,7 @@ fn serve(directory: &Path) -> io::Result<()> {
         launch,
         control: Control::new(UnixListener::from(listener))?,
         signals,
+        lease: Lease::new()?,
         output: Output::new(log),
     })
     .run()

@@ -2,5 +2,7 @@
 
 pub mod launch;
 mod replicas;
+mod standing;
 
 pub use replicas::{Action, Observation, Order, Replicas};
+pub use standing::{Answer, Beat, Deadline, Promise, Questions, Standing};

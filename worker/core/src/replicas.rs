@@ -114,6 +114,12 @@ impl Replicas {
         self.known.insert(key, Local { spec: Box::new(spec), stage, clear: false });
     }
 
+    /// Every replica that has not ended.
+    pub fn live(&self) -> impl Iterator<Item = (ReplicaId, Fence, &LaunchSpec)> {
+        let live = self.known.iter().filter(|(_, local)| !matches!(local.stage, Stage::Exited(_)));
+        live.map(|((id, fence), local)| (*id, *fence, &*local.spec))
+    }
+
     /// Whether any replica has not ended.
     #[must_use]
     pub fn any_live(&self) -> bool {

@@ -144,7 +144,7 @@ fn check(caller: &Caller, path: &str) -> Result<(), Status> {
     let allowed = match (service.trim_start_matches("muster.v1."), method) {
         (_, _) if *caller == Caller::Owner => true,
         ("Peers", _) => matches!(caller, Caller::Member(_)),
-        ("Agents", _) => matches!(caller, Caller::Agent { .. }),
+        ("Agents" | "Witness", _) => matches!(caller, Caller::Agent { .. }),
         ("Trust", "Enrol") => matches!(caller, Caller::Joiner { .. }),
         ("Trust", "Renew") => matches!(caller, Caller::Agent { .. }),
         ("Trust", "WhoAmI") => !matches!(caller, Caller::Joiner { .. }),
@@ -192,6 +192,7 @@ mod tests {
         let cases = [
             ("/muster.v1.Peers/Deliver", [true, false, false, false]),
             ("/muster.v1.Agents/Session", [false, true, false, false]),
+            ("/muster.v1.Witness/Ask", [false, true, false, false]),
             ("/muster.v1.Trust/Enrol", [false, false, true, false]),
             ("/muster.v1.Trust/Renew", [false, true, false, false]),
             ("/muster.v1.Trust/CreateToken", [false, false, false, false]),

@@ -25,7 +25,7 @@ pub(super) type Look = Box<dyn FnOnce(Result<&State, Refused>) + Send>;
 /// What callers put into the brain.
 pub(super) enum Input {
     /// Something to decide.
-    Command { request: Option<RequestId>, body: Body, reply: oneshot::Sender<CoreOutcome> },
+    Command { request: Option<RequestId>, body: Box<Body>, reply: oneshot::Sender<CoreOutcome> },
     /// Something to look up.
     Read(Look),
     /// Something to look up in whatever this member has applied.
@@ -138,7 +138,7 @@ impl Brain {
         body: Body,
     ) -> Result<oneshot::Receiver<CoreOutcome>, BrainError> {
         let (reply, outcome) = oneshot::channel();
-        let input = Input::Command { request, body, reply };
+        let input = Input::Command { request, body: Box::new(body), reply };
         self.inputs.send(input).await.map_err(|_| BrainError::Stopping)?;
         Ok(outcome)
     }

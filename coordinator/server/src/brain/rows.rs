@@ -138,6 +138,9 @@ mod tests {
                 labels: BTreeMap::new(),
                 version: "0".into(),
                 agent: String::new(),
+                cut_off: None,
+                witness: String::new(),
+                members: Vec::new(),
             });
             let command = Command { request: None, at: Timestamp(index), body };
             let decision = decide(&state, &Policy::default(), &command);

@@ -229,7 +229,7 @@ impl Pump {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Command { request, body, reply } => self.core.command(request, body, reply),
+            Input::Command { request, body, reply } => self.core.command(request, *body, reply),
             Input::Read(look) => self.core.look(look),
             Input::Peek(look) => match self.core.committed_state() {
                 Some(state) => look(Ok(state)),

@@ -1,7 +1,8 @@
 //! Between the session's wire types and the model.
 
+use muster_coordinator_core::Beat;
 use muster_model::{
-    Attempt, Exit, ExitStatus, Fence, Generation, JobId, NodeName, Peer, Rank, ReplicaId,
+    Attempt, Exit, ExitStatus, Fence, Generation, JobId, Millis, NodeName, Peer, Rank, ReplicaId,
     ResourceName,
 };
 use muster_proto::v1 as wire;
@@ -59,6 +60,9 @@ pub(super) fn register(hello: &wire::Hello, name: NodeName) -> RegisterNode {
         labels: hello.labels.clone().into_iter().collect(),
         version: hello.version.clone(),
         agent: hello.agent.clone(),
+        cut_off: hello.cut_off_ms.map(Millis),
+        witness: hello.witness.clone(),
+        members: hello.members.clone(),
     }
 }
 
@@ -66,6 +70,12 @@ fn peer_role(replicas: &[Peer]) -> wire::PeerRole {
     let peer =
         |peer: &Peer| wire::Peer { address: peer.address.clone(), port: peer.port.map(u32::from) };
     wire::PeerRole { replicas: replicas.iter().map(peer).collect() }
+}
+
+/// A heartbeat.
+pub(super) fn beat(wire: &wire::Heartbeat) -> Beat {
+    let wire::Heartbeat { number, hearing, lapses, heard } = *wire;
+    Beat { number, hearing, lapses, heard }
 }
 
 /// An order.

@@ -1,13 +1,14 @@
-//! Leases of nodes whose agents have no session. They are known to the leader only, and a leader that starts
-//! gives every node a full lease: it cannot know when the agents last spoke.
+//! Whether agents are heard, as far as only the leader can know, and what follows from it: nodes whose leases have ended are
+//! declared unreachable, and what they hold up is given up once their agents must have stopped it. See
+//! `docs/adr/0014-cut-off-agents.md`, and [`Contacts`] for the rules.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_model::NodeId;
-use muster_state::{Body, NodeUnreachable};
+use muster_coordinator_core::{Beat, Contacts};
+use muster_model::{Millis, NodeId};
+use muster_state::{Body, CutOff, HeldUp, NodeUnreachable};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -15,18 +16,30 @@ use tracing::{info, warn};
 use crate::brain::{Brain, BrainError};
 use crate::hub::Hub;
 
-/// Nodes without a session and when their leases end.
+/// How often leases are looked at in the length of one, while any agent has no session.
+const LOOKS_PER_LEASE: u32 = 8;
+/// How often is looked at what unreachable nodes hold up.
+const HELD_UP_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
 #[derive(Debug)]
 pub(crate) struct Leases {
     span: Duration,
-    ends: Mutex<BTreeMap<NodeId, Instant>>,
+    /// What the moments of `contacts` are counted from.
+    zero: Instant,
+    contacts: Mutex<Contacts>,
     changed: Notify,
+}
+
+fn millis(span: Duration) -> Millis {
+    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Leases {
     /// Leases of the given length.
     pub(crate) fn new(span: Duration) -> Self {
-        Self { span, ends: Mutex::default(), changed: Notify::new() }
+        let contacts = Mutex::new(Contacts::new(millis(span)));
+        Self { span, zero: Instant::now(), contacts, changed: Notify::new() }
     }
 
     /// The length of a lease.
@@ -34,36 +47,36 @@ impl Leases {
         self.span
     }
 
-    /// A node's session has ended, or it has none yet.
+    /// A node's session has ended.
     pub(crate) fn absent(&self, node: NodeId) {
-        self.lock().insert(node, Instant::now() + self.span);
+        self.lock().detached(node, self.now());
         self.changed.notify_one();
     }
 
     /// A node has a session.
     pub(crate) fn present(&self, node: NodeId) {
-        self.lock().remove(&node);
+        self.lock().attached(node);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, Instant>> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A heartbeat has come.
+    pub(crate) fn heard(&self, node: NodeId, beat: Beat) {
+        self.lock().heard(node, beat, self.now());
     }
 
-    fn next_end(&self) -> Option<Instant> {
-        self.lock().values().min().copied()
+    /// A heartbeat is answered, as [`Contacts::answers`] demands.
+    pub(crate) fn answers(&self, node: NodeId, number: u64) {
+        self.lock().answers(node, number, self.now());
     }
 
-    fn take_ended(&self, now: Instant) -> Vec<NodeId> {
-        let mut ends = self.lock();
-        let ended: Vec<NodeId> =
-            ends.iter().filter(|(_, end)| **end <= now).map(|(node, _)| *node).collect();
-        for node in &ended {
-            ends.remove(node);
-        }
-        ended
+    fn now(&self) -> Millis {
+        millis(self.zero.elapsed())
     }
 
-    /// Declares nodes unreachable when their leases end, whenever this member leads, until the brain stops.
+    fn lock(&self) -> MutexGuard<'_, Contacts> {
+        self.contacts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws the conclusions whenever this member leads, until the brain stops.
     pub(crate) async fn run(&self, brain: &Brain, hub: &Hub) -> Result<Infallible, BrainError> {
         loop {
             brain.leads().await?;
@@ -77,8 +90,8 @@ impl Leases {
             if matches!(ended, BrainError::Stopping) {
                 return Err(ended);
             }
-            // The next leader gives every node a full lease; so does this one, should it lead again.
-            self.lock().clear();
+            // What it knew of agents belongs to the leadership that is over.
+            *self.lock() = Contacts::new(millis(self.span));
         }
     }
 
@@ -86,46 +99,104 @@ impl Leases {
     async fn lead(&self, brain: &Brain, hub: &Hub) -> Result<Infallible, BrainError> {
         let nodes = brain
             .read(|state| {
-                let ready = state.tables().nodes.iter();
-                ready
-                    .filter(|(_, node)| node.phase.is_ready())
-                    .map(|(id, _)| *id)
-                    .collect::<Vec<_>>()
+                let nodes = state.tables().nodes.iter();
+                nodes.map(|(id, node)| (*id, node.phase.is_ready())).collect::<Vec<_>>()
             })
             .await?;
-        for node in nodes {
-            if hub.sessions(Some(node)).is_empty() {
-                let end = Instant::now() + self.span;
-                self.lock().entry(node).or_insert(end);
+        {
+            let mut contacts = self.lock();
+            // Sessions that were opened before this began to look.
+            for node in hub.connected() {
+                if !contacts.is_present(node) {
+                    contacts.attached(node);
+                }
+            }
+            contacts.began(nodes, self.now());
+        }
+        let mut held_up_at = Instant::now();
+        loop {
+            if self.lock().any_absent() {
+                tokio::time::sleep(self.span / LOOKS_PER_LEASE).await;
+            } else {
+                self.changed.notified().await;
+            }
+            let ended = self.lock().ended(self.now());
+            for node in ended {
+                self.declare(brain, node).await?;
+            }
+            if held_up_at.elapsed() >= HELD_UP_EVERY {
+                held_up_at = Instant::now();
+                self.give_up(brain).await?;
             }
         }
-        loop {
-            match self.next_end() {
-                Some(end) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(end) => {}
-                        () = self.changed.notified() => {}
-                    }
-                }
-                None => self.changed.notified().await,
+    }
+
+    async fn declare(&self, brain: &Brain, node: NodeId) -> Result<(), BrainError> {
+        // It may have come back while others were declared.
+        if self.lock().is_present(node) {
+            return Ok(());
+        }
+        info!(muster.node.id = %node, "no session within the lease");
+        let body = Body::NodeUnreachable(NodeUnreachable { node });
+        match brain.submit(None, body).await {
+            Ok(_) => Ok(()),
+            Err(error @ (BrainError::Stopping | BrainError::NotLeader { .. })) => Err(error),
+            Err(error) => {
+                warn!(%error, "a lost lease was not committed; trying again");
+                self.lock().not_declared(node);
+                Ok(())
             }
-            for node in self.take_ended(Instant::now()) {
-                // It may have come back while others were declared.
-                if !hub.sessions(Some(node)).is_empty() {
-                    continue;
-                }
-                info!(muster.node.id = %node, "no session within the lease");
-                let body = Body::NodeUnreachable(NodeUnreachable { node });
-                match brain.submit(None, body).await {
-                    Ok(_) => {}
-                    Err(error @ (BrainError::Stopping | BrainError::NotLeader { .. })) => {
-                        return Err(error);
-                    }
-                    Err(error) => {
-                        warn!(%error, "a lost lease was not committed; trying again");
-                        self.absent(node);
-                    }
-                }
+        }
+    }
+
+    /// Gives up what unreachable agents must have stopped by now.
+    async fn give_up(&self, brain: &Brain) -> Result<(), BrainError> {
+        let declared: Vec<NodeId> = self.lock().declared().collect();
+        if declared.is_empty() {
+            return Ok(());
+        }
+        let found = brain
+            .read(move |state| {
+                let look = |node: NodeId| (node, state.node(node).map(|_| state.held_up(node)));
+                declared.into_iter().map(look).collect::<Vec<_>>()
+            })
+            .await?;
+        for (node, held_up) in found {
+            match held_up {
+                None => self.lock().removed(node),
+                Some(None) => {}
+                Some(Some(held_up)) => self.cut_off(brain, (node, held_up)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn cut_off(
+        &self,
+        brain: &Brain,
+        (node, held_up): (NodeId, HeldUp),
+    ) -> Result<(), BrainError> {
+        let HeldUp { since, cut_off, jobs } = held_up;
+        let jobs = {
+            let (contacts, now) = (self.lock(), self.now());
+            let stopped = |witnesses: &[NodeId]| {
+                contacts.stopped_at(node, cut_off, witnesses).is_some_and(|at| at <= now)
+            };
+            jobs.into_iter()
+                .filter(|(_, witnesses)| stopped(witnesses))
+                .map(|(job, _)| job)
+                .collect::<Vec<_>>()
+        };
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        info!(muster.node.id = %node, jobs = jobs.len(), "cut off for so long that its agent has stopped what it ran");
+        match brain.submit(None, Body::CutOff(CutOff { node, since, jobs })).await {
+            Ok(_) => Ok(()),
+            Err(error @ (BrainError::Stopping | BrainError::NotLeader { .. })) => Err(error),
+            Err(error) => {
+                warn!(%error, "what a cut-off agent held up was not given up; trying again");
+                Ok(())
             }
         }
     }

@@ -15,7 +15,7 @@ use muster_proto::v1 as wire;
 use muster_proto::v1::agent_message::Body as FromAgent;
 use muster_proto::v1::coordinator_message::Body as ToAgent;
 use muster_service::{OnEnd, OnStop, TaskKind, Tasks};
-use muster_state::{Accepted, Body, ReportReplicas};
+use muster_state::{Accepted, Body, NodeKnows, ReportReplicas};
 use muster_trust::{Peer, Subject};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -24,7 +24,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span, warn};
 
 use super::convert;
-use super::{Details, Leases};
+use super::{Answers, Details, Leases};
 use crate::access::{Caller, caller};
 use crate::brain::{Brain, BrainError};
 use crate::grpc::{status_of, with_code};
@@ -50,6 +50,7 @@ pub(crate) struct SessionContext {
     pub(crate) brain: Brain,
     pub(crate) hub: Arc<Hub>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) answers: Arc<Answers>,
     pub(crate) details: Arc<Details>,
     pub(crate) logs: Arc<LogRelay>,
     pub(crate) tasks: Tasks,
@@ -163,7 +164,7 @@ impl AgentService {
         let ended = tokio::select! {
             Err(status) = self.register_again(node, &hello) => Err(status),
             ended = write(context, node, (&hello, &inbox), &outbound) => ended.map(|never| match never {}),
-            ended = read(context, node, inbound) => ended,
+            ended = read(context, node, (inbound, &outbound)) => ended,
             deposed = context.brain.deposed() => Err(status_of(&deposed)),
             status = revoked(context, proved) => Err(status),
         };
@@ -286,13 +287,6 @@ async fn write(
     (hello, inbox): (&wire::Hello, &Arc<Inbox<SessionChanges>>),
     outbound: &Outbound,
 ) -> Result<Infallible, Status> {
-    let welcome = wire::Welcome {
-        lease_ms: u64::try_from(context.leases.span().as_millis()).unwrap_or(u64::MAX),
-        cluster: context.cluster.to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        members: context.brain.book().borrow().values().cloned().collect(),
-    };
-    send(outbound, ToAgent::Welcome(welcome)).await?;
     let logs = hello.log_jobs.clone();
     let (orders, forgotten) = context
         .brain
@@ -304,6 +298,15 @@ async fn write(
         })
         .await
         .map_err(|error| status_of(&error))?;
+    // By now a majority has confirmed that this member leads, on which the agent relies.
+    let welcome = wire::Welcome {
+        lease_ms: u64::try_from(context.leases.span().as_millis()).unwrap_or(u64::MAX),
+        cluster: context.cluster.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        answers: true,
+        members: context.brain.book().borrow().values().cloned().collect(),
+    };
+    send(outbound, ToAgent::Welcome(welcome)).await?;
     send_orders(outbound, (true, orders)).await?;
     if !forgotten.is_empty() {
         send(outbound, ToAgent::ForgetJobs(wire::ForgetJobs { uids: forgotten })).await?;
@@ -361,7 +364,7 @@ async fn pass_on(
 async fn read(
     context: &SessionContext,
     node: NodeId,
-    mut inbound: Streaming<wire::AgentMessage>,
+    (mut inbound, outbound): (Streaming<wire::AgentMessage>, &Outbound),
 ) -> Result<(), Status> {
     loop {
         let next = tokio::time::timeout(context.leases.span(), inbound.message()).await;
@@ -378,7 +381,14 @@ async fn read(
                     context.hub.job_detail_changed(id.job);
                 }
             }
-            Some(FromAgent::Heartbeat(_)) => {}
+            Some(FromAgent::Heartbeat(beat)) => {
+                context.leases.heard(node, convert::beat(&beat));
+                context.answers.ask(node, beat.number, outbound);
+            }
+            Some(FromAgent::Knows(knows)) => {
+                let body = Body::NodeKnows(NodeKnows { node, members: knows.members });
+                context.brain.submit(None, body).await.map_err(|error| status_of(&error))?;
+            }
             Some(FromAgent::Hello(_)) => {
                 return Err(Status::invalid_argument("Hello is said once"));
             }

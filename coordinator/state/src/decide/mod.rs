@@ -5,10 +5,12 @@ mod announce_member;
 mod bind_gang;
 mod cordon_node;
 mod create_job;
+mod cut_off;
 mod delete_job;
 mod evict_gang;
 mod label_node;
 mod member_left;
+mod node_knows;
 mod register_node;
 mod remove_member;
 mod remove_node;
@@ -60,6 +62,8 @@ fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
         Body::BindGang(bind) => bind_gang::decide(draft, bind),
         Body::ReportReplicas(reports) => Ok(report_replicas::decide(draft, reports)),
         Body::RegisterNode(register) => register_node::decide(draft, register),
+        Body::NodeKnows(knows) => Ok(node_knows::decide(draft, knows)),
+        Body::CutOff(cut) => Ok(cut_off::decide(draft, cut)),
         Body::NodeUnreachable(node) => Ok(unreachable_node::decide(draft, node)),
         Body::RemoveNode(remove) => remove_node::decide(draft, remove),
         Body::CordonNode(cordon) => cordon_node::decide(draft, cordon),

@@ -36,9 +36,20 @@ pub(super) fn decide(draft: &mut Draft<'_>, register: &RegisterNode) -> Result<A
         taints: kept.map(|node| node.taints).unwrap_or_default(),
         version: register.version.clone(),
         agent: register.agent.clone(),
+        cut_off: register.cut_off,
+        witness: register.witness.clone(),
+        members: sorted(&register.members),
         created: old.map_or(now, |node| node.created),
         phase,
     };
     draft.set_node(id, Some(node));
     Ok(Accepted::Registered(id))
+}
+
+/// Lists of addresses are compared, so they have one order.
+pub(super) fn sorted(members: &[String]) -> Vec<String> {
+    let mut sorted = members.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted
 }

@@ -345,7 +345,18 @@ fn labels_and_taints_of_operators_survive_the_agent() {
         let (name, agent) = (old.name, old.agent);
         let (address, capacity, version) = (old.address, old.capacity, old.version);
         let labels = labels.collect();
-        let hello = RegisterNode { name, address, capacity, labels, version, agent };
+        let (cut_off, witness, members) = (old.cut_off, old.witness, old.members);
+        let hello = RegisterNode {
+            name,
+            address,
+            capacity,
+            labels,
+            version,
+            agent,
+            cut_off,
+            witness,
+            members,
+        };
         world.command(Body::RegisterNode(hello)).into_result().unwrap();
         let labels = world.state.node(node(0)).unwrap().all_labels();
         labels.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>()

@@ -11,11 +11,14 @@ use muster_model::{
     Timestamp, Toleration, Uid,
 };
 use muster_state::{
-    Accepted, Apply, BindGang, Body, Changes, Command, CordonNode, CreateJob, DeleteJob, Effect,
-    EvictGang, Index, LabelNode, NodeUnreachable, Order, Policy, RegisterNode, RemoveNode,
-    ReplicaReport, Reply, ReportReplicas, Reported, State, TaintNode, UpdateJob, decide, effects,
-    invariants,
+    Accepted, Apply, BindGang, Body, Changes, Command, CordonNode, CreateJob, CutOff, DeleteJob,
+    Effect, EvictGang, Index, LabelNode, NodePhase, NodeUnreachable, Order, Policy, RegisterNode,
+    RemoveNode, ReplicaReport, Reply, ReportReplicas, Reported, State, TaintNode, UpdateJob,
+    decide, effects, invariants,
 };
+
+/// What every agent promises.
+pub(crate) const CUT_OFF: Millis = Millis(60_000);
 
 /// What an agent knows of one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +186,9 @@ impl World {
             labels: BTreeMap::new(),
             version: "0".into(),
             agent: agent.into(),
+            cut_off: Some(CUT_OFF),
+            witness: format!("{name}:1"),
+            members: Vec::new(),
         }));
         let Accepted::Registered(id) = reply.into_result()? else { panic!("registered otherwise") };
         self.agents.entry(id).or_default().connected = true;
@@ -373,6 +379,15 @@ impl World {
     pub(crate) fn lose(&mut self, node: NodeId) {
         self.agents.get_mut(&node).expect("a known node").connected = false;
         self.command(Body::NodeUnreachable(NodeUnreachable { node }));
+    }
+
+    /// The leader has found that the agent must have stopped what it ran.
+    pub(crate) fn give_up(&mut self, node: NodeId, jobs: Vec<JobId>) {
+        let Some(NodePhase::Unreachable { since }) = self.state.node(node).map(|node| node.phase)
+        else {
+            panic!("the node can be reached");
+        };
+        self.command(Body::CutOff(CutOff { node, since, jobs }));
     }
 
     pub(crate) fn come_back(&mut self, node: NodeId, forgetful: bool) {

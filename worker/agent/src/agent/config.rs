@@ -3,8 +3,10 @@
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use muster_model::{NameError, NodeName};
+use muster_agent_core::Promise;
+use muster_model::{Millis, NameError, NodeName};
 use muster_trust::{Identity, JoinToken, Subject};
 use thiserror::Error;
 
@@ -54,6 +56,26 @@ impl std::fmt::Debug for Access {
     }
 }
 
+/// How long after the last word of a leader everything that the agent runs has stopped, unless it is sure that nobody
+/// leads. See `docs/adr/0014-cut-off-agents.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CutOff {
+    /// [`CutOff::DEFAULT`], or never when all coordinators are on loopback: no network can come between.
+    #[default]
+    ByAddress,
+    /// So long.
+    After(Duration),
+    /// Never: what runs goes on, and if its node is lost, somebody must say so.
+    Never,
+}
+
+impl CutOff {
+    /// What counts when nothing else is said.
+    pub const DEFAULT: Duration = Duration::from_secs(60);
+    /// Less would not outlast the election of a leader and the way to it.
+    pub const SHORTEST: Duration = Duration::from_secs(10);
+}
+
 /// What an agent needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -68,6 +90,10 @@ pub struct Config {
     /// The address at which replicas of this node can be reached from others. `None`: the one from which the
     /// coordinator is reached.
     pub address: Option<IpAddr>,
+    /// When it stops what it runs after it was cut off.
+    pub cut_off: CutOff,
+    /// The port at which it answers other agents. `None`: any, and the same again after a restart.
+    pub witness_port: Option<u16>,
     /// Capacities that replace or add to the detected ones.
     pub overrides: Overrides,
     /// Where environments lie and how images map to them.
@@ -100,6 +126,19 @@ impl Config {
         Err(failed)
     }
 
+    /// What the agent promises its cluster.
+    pub(crate) fn promise(&self) -> Promise {
+        let stops = |after: Duration| {
+            Promise::Stops(Millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)))
+        };
+        match self.cut_off {
+            CutOff::Never => Promise::Nothing,
+            CutOff::After(after) => stops(after),
+            CutOff::ByAddress if self.coordinator.split(',').all(is_loopback) => Promise::Nothing,
+            CutOff::ByAddress => stops(CutOff::DEFAULT),
+        }
+    }
+
     fn address_towards(&self, authority: &str) -> Result<String, Error> {
         // Connecting a datagram socket sends nothing: it only asks the kernel which address it would use.
         let probe = |local: &str| -> std::io::Result<IpAddr> {
@@ -117,6 +156,14 @@ impl Config {
     }
 }
 
+/// Whether a URL names this machine by a loopback address.
+fn is_loopback(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, authority)| authority).trim();
+    let host = authority.trim_end_matches('/').rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// The machine's host name as a node name: lower case, odd characters replaced.
 ///
 /// # Errors
@@ -131,6 +178,18 @@ pub fn default_node_name() -> Result<NodeName, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        for url in
+            ["http://127.0.0.1:7575", "https://[::1]:1/", "localhost:80", "http://127.3.2.1:9"]
+        {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["https://10.0.0.1:7575", "https://[fe80::1]:1", "https://head:7575", ""] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
 
     #[test]
     fn the_host_name_becomes_a_node_name() {

@@ -1,11 +1,12 @@
 //! The agent's loop.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_agent_core::{Action, Replicas};
-use muster_model::Uid;
+use muster_agent_core::{Action, Beat, Deadline, Promise, Replicas, Standing};
+use muster_model::{Fence, Millis, ReplicaId, Uid};
 use muster_proto::v1 as wire;
 use muster_proto::v1::agent_message::Body as ToCoordinator;
 use muster_proto::v1::coordinator_message::Body as FromCoordinator;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
+use super::asking::{self, Told};
 use super::config::{Config, Error as ConfigError};
 use super::convert;
 use super::enrol;
@@ -22,10 +24,12 @@ use super::environments::{Error as ImagesError, MappedImages, gpu_of};
 use super::identity::Identity;
 use super::link::{Link, LinkEvent};
 use super::uploads::Uploads;
+use super::witness::{SharedStanding, WitnessDoor};
+use crate::machine::clock::since_boot;
 use crate::machine::{self, Machine};
 use crate::runtime::{
     Config as RuntimeConfig, Error as RuntimeError, Events, Opened, ProcessRuntime, Runtime,
-    RuntimeEvent, Seen,
+    RuntimeEvent, Seen, Until,
 };
 
 const RENEW: TaskKind =
@@ -80,11 +84,18 @@ pub struct Agent {
     link: Link,
     tasks: Tasks,
     uploads: Uploads,
-    session: Option<mpsc::Sender<wire::AgentMessage>>,
+    /// With the moment at which its first message was sent.
+    session: Option<(mpsc::Sender<wire::AgentMessage>, Millis)>,
     lease: Duration,
     /// Orders whose last piece has not come yet.
     pieces: wire::Orders,
     data: std::path::PathBuf,
+    /// What is promised once a session is open.
+    promise: Promise,
+    standing: SharedStanding,
+    /// Until when each replica may run, as its shim was told.
+    leases: BTreeMap<(ReplicaId, Fence), Option<Until>>,
+    told: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
 }
 
 // === impl Agent ===
@@ -100,7 +111,7 @@ impl Agent {
             Error::Link(format!("the data directory {}: {error}", config.data.display()))
         })?;
         // Before anything is taken over: an agent that nobody lets in shall change nothing.
-        let identity = Identity::load(&config.data).map_err(Error::Identity)?;
+        let mut identity = Identity::load(&config.data).map_err(Error::Identity)?;
         let home = (&*config.data, &*config.coordinator);
         let who = (config.node_name.as_str(), identity.agent());
         let (pass, certified) = enrol::pass(&config.access, home, who).await?;
@@ -125,6 +136,22 @@ impl Agent {
             info!(replica = %found.spec.name, fence = %found.spec.fence, "took over a replica");
             replicas.adopt(found.spec, found.seen);
         }
+        let promise = config.promise();
+        let (agreed, members) = identity.agreed();
+        let mut standing = Standing::new(millis(FIRST_LEASE), agreed, members);
+        standing.announces(promise, since_boot());
+        identity.promise(standing.promise()).map_err(Error::Identity)?;
+        let standing: SharedStanding = Arc::new(Mutex::new(standing));
+        let mut witness = String::new();
+        if matches!(promise, Promise::Stops(_)) {
+            let ports = (config.witness_port, identity.witness_port());
+            let door = WitnessDoor::bind(&address, ports, certified.as_ref()).await;
+            if let Some(door) = door.map_err(Error::Link)? {
+                identity.set_witness_port(door.port).map_err(Error::Identity)?;
+                witness.clone_from(&door.address);
+                door.open(&standing, &tasks);
+            }
+        }
         let link = Link::new(&config.coordinator, pass).map_err(Error::Link)?;
         if let Some(certified) = certified {
             let (renewing, data) = (link.clone(), config.data.clone());
@@ -137,6 +164,11 @@ impl Agent {
         Ok(Self {
             hello: wire::Hello {
                 agent: identity.agent().to_owned(),
+                cut_off_ms: match promise {
+                    Promise::Stops(after) => Some(after.0),
+                    Promise::Nothing | Promise::Unknown => None,
+                },
+                witness,
                 ..hello(&config, address, &machine)
             },
             identity,
@@ -150,6 +182,10 @@ impl Agent {
             lease: FIRST_LEASE,
             pieces: wire::Orders::default(),
             data: config.data,
+            promise,
+            standing,
+            leases: BTreeMap::new(),
+            told: mpsc::channel(LINK_EVENTS),
         })
     }
 
@@ -180,19 +216,30 @@ impl Agent {
                     // The supervisor stops the daemon when the link's task ends.
                     None => std::future::pending().await,
                 },
-                _ = beat.tick() => self.say(ToCoordinator::Heartbeat(wire::Heartbeat {})).await,
+                Some(told) = self.told.1.recv() => {
+                    let Told { round, address, answer } = told;
+                    self.standing().told(round, &address, answer);
+                }
+                _ = beat.tick() => self.beat().await,
             }
+            self.stand();
         }
     }
 
     fn connect(&self, events: mpsc::Sender<LinkEvent>) {
         let (link, hello, data) = (self.link.clone(), self.hello.clone(), self.data.clone());
         let runtime = Arc::clone(&self.runtime);
+        let (standing, promise) = (Arc::clone(&self.standing), self.promise);
         self.tasks.spawn(LINK, async move {
-            let hello = move || wire::Hello {
-                cluster: Identity::cluster_in(&data),
-                log_jobs: runtime.jobs_with_logs().into_iter().map(|uid| uid.0).collect(),
-                ..hello.clone()
+            let hello = move || {
+                let mut standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
+                standing.announces(promise, since_boot());
+                wire::Hello {
+                    cluster: Identity::cluster_in(&data),
+                    log_jobs: runtime.jobs_with_logs().into_iter().map(|uid| uid.0).collect(),
+                    members: standing.members().to_vec(),
+                    ..hello.clone()
+                }
             };
             link.run(hello, events).await.map(|never| match never {})
         });
@@ -221,7 +268,7 @@ impl Agent {
 
     async fn take_link_event(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Up(session) => self.session = Some(session),
+            LinkEvent::Up(session, sent) => self.session = Some((session, sent)),
             LinkEvent::Down => {
                 self.session = None;
                 self.pieces = wire::Orders::default();
@@ -235,7 +282,12 @@ impl Agent {
                     self.uploads.open(order, with);
                 }
                 Some(FromCoordinator::LogClose(close)) => self.uploads.close(close.stream),
-                Some(FromCoordinator::Members(members)) => self.link.members_are(members.addresses),
+                Some(FromCoordinator::Members(members)) => {
+                    self.members_are(members.addresses).await
+                }
+                Some(FromCoordinator::Heard(heard)) => {
+                    self.standing().answered(heard.number, since_boot());
+                }
                 Some(FromCoordinator::ForgetJobs(forget)) => {
                     for uid in forget.uids {
                         self.runtime.forget_logs(&Uid(uid));
@@ -246,8 +298,73 @@ impl Agent {
         }
     }
 
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn beat(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        let Beat { number, hearing, lapses, heard } = self.standing().beat(since_boot());
+        let beat = wire::Heartbeat { number, hearing, lapses, heard };
+        self.say(ToCoordinator::Heartbeat(beat)).await;
+    }
+
+    /// Asks for a leader if none is heard, and says to the shims how long their replicas may run.
+    fn stand(&mut self) {
+        let live: Vec<_> = self.replicas.live().collect();
+        let jobs = live.iter().map(|(id, _, spec)| (id.job, &spec.witnesses[..]));
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let questions = standing.look(since_boot(), jobs);
+        let mut leases = BTreeMap::new();
+        for (id, fence, spec) in live {
+            let known = self.leases.get(&(id, fence)).copied();
+            let until = match standing.deadline(id.job) {
+                Deadline::AsBefore => match known {
+                    Some(known) => known,
+                    None => continue,
+                },
+                Deadline::Never => None,
+                Deadline::At(at) => {
+                    Some(until((at, standing.promise()), spec.role.pod.termination_grace))
+                }
+            };
+            if known != Some(until) {
+                self.runtime.lease(id, fence, until);
+            }
+            leases.insert((id, fence), until);
+        }
+        drop(standing);
+        self.leases = leases;
+        if let Some(questions) = questions {
+            asking::ask(questions, self.link.pass(), (&self.told.0, &self.tasks));
+        }
+    }
+
+    /// The members of the coordinator have changed, or are told anew.
+    async fn members_are(&mut self, addresses: Vec<String>) {
+        self.link.members_are(addresses.clone());
+        if let Err(error) = self.identity.members_are(addresses.clone()) {
+            // What is not known after a restart must not be relied on.
+            warn!(%error, "the members' addresses could not be stored");
+            return;
+        }
+        self.standing().members_are(addresses.clone());
+        self.say(ToCoordinator::Knows(wire::Knows { members: addresses })).await;
+    }
+
     async fn welcome(&mut self, welcome: wire::Welcome) {
         self.lease = Duration::from_millis(welcome.lease_ms.max(100));
+        // A coordinator that answers no heartbeats knows nothing of promises either.
+        let promise = if welcome.answers { self.promise } else { Promise::Nothing };
+        if let Some((_, sent)) = self.session {
+            let terms = (millis(self.lease), promise);
+            self.standing().welcomed(terms, sent, since_boot());
+            if let Err(error) = self.identity.promise(promise) {
+                warn!(%error, "what was agreed on could not be stored");
+            }
+        }
         self.link.members_are(welcome.members);
         if let Err(error) = self.identity.set_cluster(&welcome.cluster) {
             warn!(%error, "the cluster's name could not be stored");
@@ -296,7 +413,7 @@ impl Agent {
     /// Says something to the coordinator. Without a session it is dropped: a new session begins with
     /// everything that matters.
     async fn say(&mut self, body: ToCoordinator) {
-        let Some(session) = &self.session else { return };
+        let Some((session, _)) = &self.session else { return };
         if session.send(wire::AgentMessage { body: Some(body) }).await.is_err() {
             self.session = None;
         }
@@ -317,7 +434,28 @@ fn hello(config: &Config, address: String, machine: &Machine) -> wire::Hello {
         log_jobs: Vec::new(),
         cluster: String::new(),
         agent: String::new(),
+        cut_off_ms: None,
+        witness: String::new(),
+        members: Vec::new(),
     }
+}
+
+fn millis(span: Duration) -> Millis {
+    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Killing is given so much time before the end of the promise.
+const KILLING: Millis = Millis(2000);
+
+/// How a shim keeps a deadline: everything has been killed by then, and was asked before, as long before as its grace period
+/// says but not in the first half of what is promised.
+fn until((at, promise): (Millis, Promise), grace: Millis) -> Until {
+    let promised = match promise {
+        Promise::Stops(after) => after.0,
+        Promise::Nothing | Promise::Unknown => 0,
+    };
+    let kill = at.0.saturating_sub(KILLING.0.min(promised / 4));
+    Until { stop: Millis(kill.saturating_sub(grace.0.min(promised / 2))), kill: Millis(kill) }
 }
 
 /// Tells this agent process from every other one: its pid and start, on this boot.

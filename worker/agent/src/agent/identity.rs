@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use muster_agent_core::Promise;
+use muster_model::Millis;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of an id.
@@ -20,6 +22,25 @@ struct Stored {
     cluster: String,
     #[serde(default)]
     agent: String,
+    #[serde(default)]
+    agreed: Agreed,
+    /// The port at which it last answered other agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    witness_port: Option<u16>,
+}
+
+/// What an agent and its cluster have agreed on. An agent that starts again while it is cut off must still know.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Agreed {
+    /// Whether anything was agreed on.
+    #[serde(default)]
+    known: bool,
+    /// See [`Promise::Stops`], in milliseconds; `None` is [`Promise::Nothing`].
+    #[serde(default)]
+    cut_off: Option<u64>,
+    /// HOST:PORT of the members that it would ask for a leader.
+    #[serde(default)]
+    members: Vec<String>,
 }
 
 /// The agent's memory of itself and its cluster.
@@ -71,6 +92,55 @@ impl Identity {
         self.store()
     }
 
+    /// What was agreed on: the promise, and the members.
+    pub(super) fn agreed(&self) -> (Promise, Vec<String>) {
+        let Agreed { known, cut_off, members } = self.stored.agreed.clone();
+        let promise = match (known, cut_off) {
+            (false, _) => Promise::Unknown,
+            (true, None) => Promise::Nothing,
+            (true, Some(after)) => Promise::Stops(Millis(after)),
+        };
+        (promise, members)
+    }
+
+    /// Remembers a promise.
+    pub(super) fn promise(&mut self, promise: Promise) -> io::Result<()> {
+        let (known, cut_off) = match promise {
+            Promise::Unknown => (false, None),
+            Promise::Nothing => (true, None),
+            Promise::Stops(after) => (true, Some(after.0)),
+        };
+        let members = self.stored.agreed.members.clone();
+        self.agree(Agreed { known, cut_off, members })
+    }
+
+    /// Remembers where the members are.
+    pub(super) fn members_are(&mut self, members: Vec<String>) -> io::Result<()> {
+        self.agree(Agreed { members, ..self.stored.agreed.clone() })
+    }
+
+    fn agree(&mut self, agreed: Agreed) -> io::Result<()> {
+        if self.stored.agreed == agreed {
+            return Ok(());
+        }
+        self.stored.agreed = agreed;
+        self.store()
+    }
+
+    /// The port at which it last answered other agents.
+    pub(super) fn witness_port(&self) -> Option<u16> {
+        self.stored.witness_port
+    }
+
+    /// Remembers that port.
+    pub(super) fn set_witness_port(&mut self, port: u16) -> io::Result<()> {
+        if self.stored.witness_port == Some(port) {
+            return Ok(());
+        }
+        self.stored.witness_port = Some(port);
+        self.store()
+    }
+
     fn store(&self) -> io::Result<()> {
         let new = self.path.with_extension("new");
         let mut file = fs::OpenOptions::new()
@@ -113,6 +183,21 @@ mod tests {
         identity.set_cluster("c-1").unwrap();
         assert_eq!(Identity::cluster_in(folder.path()), "c-1");
         assert_eq!(Identity::load(folder.path()).unwrap().agent(), identity.agent());
+    }
+
+    #[test]
+    fn what_was_agreed_on_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut identity = Identity::load(folder.path()).unwrap();
+        assert_eq!(identity.agreed(), (Promise::Unknown, Vec::new()));
+        identity.promise(Promise::Stops(Millis(60_000))).unwrap();
+        identity.members_are(vec!["a:1".into()]).unwrap();
+        identity.set_witness_port(7).unwrap();
+        let again = Identity::load(folder.path()).unwrap();
+        let expected = (Promise::Stops(Millis(60_000)), vec!["a:1".to_owned()]);
+        assert_eq!((again.agreed(), again.witness_port()), (expected, Some(7)));
+        identity.promise(Promise::Nothing).unwrap();
+        assert_eq!(Identity::load(folder.path()).unwrap().agreed().0, Promise::Nothing);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use muster_model::Millis;
 use muster_proto::v1 as wire;
 use muster_proto::v1::agents_client::AgentsClient;
 use muster_proto::v1::trust_client::TrustClient;
@@ -14,6 +15,8 @@ use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{info, warn};
+
+use crate::machine::clock::since_boot;
 
 /// How many messages may wait for the coordinator.
 const OUTBOUND: usize = 256;
@@ -32,8 +35,9 @@ pub(super) type Client = AgentsClient<Connection>;
 /// What the link tells the agent.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
-    /// A session is open; what goes into the sender goes to the coordinator.
-    Up(mpsc::Sender<wire::AgentMessage>),
+    /// A session is open; what goes into the sender goes to the coordinator. Its first message was sent then, by the
+    /// machine's boot clock.
+    Up(mpsc::Sender<wire::AgentMessage>, Millis),
     /// A message from the coordinator.
     Message(wire::CoordinatorMessage),
     /// The session is over.
@@ -122,6 +126,11 @@ impl Link {
             told.into_iter().map(|address| format!("{scheme}://{address}")).collect();
     }
 
+    /// What the agent shows.
+    pub(super) fn pass(&self) -> &Pass {
+        &self.pass
+    }
+
     fn connection(&self) -> Connection {
         let channel = self.pass.dialler().channel(&self.members().current);
         InterceptedService::new(channel, self.pass.clone())
@@ -185,13 +194,14 @@ impl Link {
         events: &mpsc::Sender<LinkEvent>,
     ) -> Result<(), Ended> {
         let (outbound, stream) = mpsc::channel(OUTBOUND);
+        let sent = since_boot();
         let first = wire::AgentMessage { body: Some(wire::agent_message::Body::Hello(hello())) };
         outbound.try_send(first).map_err(|_| Ended::Agent)?;
         let refused = |status| Ended::Coordinator { status, opened: false };
         let response = self.client().session(ReceiverStream::new(stream)).await.map_err(refused)?;
         let mut inbound = response.into_inner();
         info!("session with the coordinator opened");
-        tell(events, LinkEvent::Up(outbound)).await?;
+        tell(events, LinkEvent::Up(outbound, sent)).await?;
         let ended = loop {
             match inbound.message().await {
                 Ok(Some(message)) => tell(events, LinkEvent::Message(message)).await?,

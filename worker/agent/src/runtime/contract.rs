@@ -16,6 +16,7 @@ use muster_model::{Fence, GenerationContext, LaunchSpec, Millis, ReplicaId, Uid}
 use tokio::sync::mpsc;
 
 use super::logs::{LogError, LogQuery, LogStream};
+pub use crate::shim::Until;
 
 /// Something that runs replicas.
 pub trait Runtime: Send + Sync + 'static {
@@ -28,6 +29,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// Asks a replica to end, and kills what is left of it when the grace period is over. Ordered again,
     /// the earlier end of the period holds.
     fn stop(&self, id: ReplicaId, fence: Fence, grace: Millis);
+
+    /// Says until when a replica may run; it is ended then, whether the agent lives or not. `None`: for ever. What was said
+    /// before does not count any more.
+    fn lease(&self, id: ReplicaId, fence: Fence, until: Option<Until>);
 
     /// Forgets a replica once it has ended, with everything that it left behind except its log. One that
     /// has not ended is killed first.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use muster_model::{Fence, GenerationContext, LaunchSpec, Millis, ReplicaId, Uid};
 use muster_service::Tasks;
 
-use super::contract::{Opened, Runtime};
+use super::contract::{Opened, Runtime, Until};
 use super::images::Images;
 use super::logs::{LogError, LogQuery, LogStream};
 pub use adopt::Error;
@@ -64,6 +64,10 @@ impl Runtime for ProcessRuntime {
 
     fn stop(&self, id: ReplicaId, fence: Fence, grace: Millis) {
         self.shared.order((id, fence), |orders| orders.stop_within(grace));
+    }
+
+    fn lease(&self, id: ReplicaId, fence: Fence, until: Option<Until>) {
+        self.shared.order((id, fence), |orders| orders.lease = Some(until));
     }
 
     fn remove(&self, id: ReplicaId, fence: Fence) {

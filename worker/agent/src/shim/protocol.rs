@@ -34,6 +34,17 @@ pub(crate) enum Order {
         /// The grace period.
         grace: Millis,
     },
+    /// The replica may run until then, or for ever. What was said before does not count any more.
+    Lease(Option<Until>),
+}
+
+/// Two moments of the machine's boot clock (`CLOCK_BOOTTIME`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Until {
+    /// When the processes are asked to end.
+    pub stop: Millis,
+    /// When what is left is killed.
+    pub kill: Millis,
 }
 
 /// From the shim.
@@ -105,6 +116,11 @@ mod tests {
             peers: Vec::new(),
         });
         assert_eq!(read::<Order>(&line(&start)), Some(start));
+
+        let lease = Order::Lease(Some(Until { stop: Millis(7), kill: Millis(9) }));
+        assert_eq!(line(&lease), b"{\"v\":1,\"lease\":{\"stop\":7,\"kill\":9}}\n");
+        assert_eq!(read::<Order>(&line(&lease)), Some(lease));
+        assert_eq!(read::<Order>(&line(&Order::Lease(None))), Some(Order::Lease(None)));
 
         let exited =
             Report::Stage(Stage::Exited(Exit { status: ExitStatus::Signal(9), after_stop: true }));

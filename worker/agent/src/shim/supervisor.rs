@@ -23,12 +23,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use muster_environments::User;
-use muster_model::{ExitStatus, GenerationContext};
+use muster_model::{ExitStatus, GenerationContext, Millis};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::children::Children;
+use super::complain;
 use super::control::Control;
+use super::lease::{Due, Lease};
 use super::mounts::Namespaces;
 use super::output::Output;
 use super::ports::FreePort;
@@ -65,6 +67,7 @@ pub(super) struct Supervisor {
     launch: Launch,
     control: Control,
     signals: Signals,
+    lease: Lease,
     output: Output,
     children: Children,
     /// Keeps the environments of the containers from being pruned.
@@ -91,6 +94,7 @@ pub(super) struct Parts {
     pub(super) launch: Launch,
     pub(super) control: Control,
     pub(super) signals: Signals,
+    pub(super) lease: Lease,
     pub(super) output: Output,
 }
 
@@ -101,6 +105,7 @@ impl Supervisor {
             launch: parts.launch,
             control: parts.control,
             signals: parts.signals,
+            lease: parts.lease,
             output: parts.output,
             children: Children::default(),
             users: Vec::new(),
@@ -128,6 +133,7 @@ impl Supervisor {
             if let Some(complaint) = self.output.read() {
                 self.control.notice(complaint);
             }
+            self.keep_lease()?;
             self.tick();
         }
         Ok(())
@@ -138,7 +144,7 @@ impl Supervisor {
             .control
             .descriptors()
             .chain(self.output.pipes())
-            .chain([self.signals.descriptor()])
+            .chain([self.signals.descriptor(), self.lease.descriptor()])
             .chain(self.store.as_ref().map(Store::descriptor))
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
@@ -165,6 +171,26 @@ impl Supervisor {
             match wake {
                 Wake::Child => {}
                 Wake::Terminate => self.stop(self.launch.spec.role.pod.termination_grace),
+            }
+        }
+        Ok(())
+    }
+
+    /// The replica may have been started elsewhere soon after its lease is over.
+    fn keep_lease(&mut self) -> io::Result<()> {
+        match self.lease.due()? {
+            Due::Nothing => {}
+            Due::Ask(grace) => {
+                self.control.notice(format!(
+                    "{} is stopped: its node is cut off from the coordinator, which may start it elsewhere soon",
+                    self.launch.spec.name
+                ));
+                self.stop(grace);
+            }
+            Due::Kill => {
+                self.stop(Millis(0));
+                self.killed = true;
+                self.kill();
             }
         }
         Ok(())
@@ -215,6 +241,15 @@ impl Supervisor {
                 // What has ended by itself before the order came was not stopped by it.
                 self.reap();
                 self.stop(grace);
+            }
+            Order::Lease(until) => {
+                if let Err(error) = self.lease.set(until) {
+                    // Without its timer the promise would not be kept.
+                    complain(format_args!(
+                        "the timer of the replica's lease cannot be set: {error}"
+                    ));
+                    self.stop(self.launch.spec.role.pod.termination_grace);
+                }
             }
         }
     }

@@ -73,6 +73,7 @@ pub(crate) fn replica(job: &Uid, main: ContainerSpec) -> LaunchSpec {
         replicas_on_node: 1,
         holds_store: false,
         reserves_port: false,
+        witnesses: Vec::new(),
         submit_dir: None,
     }
 }

@@ -46,6 +46,7 @@ fn spec(id: ReplicaId, fence: Fence) -> Box<LaunchSpec> {
         replicas_on_node: 1,
         holds_store: true,
         reserves_port: false,
+        witnesses: Vec::new(),
         submit_dir: None,
     })
 }

@@ -251,8 +251,16 @@ impl Replica {
     async fn converse(&mut self, held: &mut Held, link: &mut ShimLink) -> Option<Exit> {
         let mut started = false;
         let mut stopped: Option<Instant> = None;
+        let mut leased = None;
         loop {
             let orders = self.orders.borrow_and_update().clone();
+            // Before anything is started.
+            if let Some(until) = orders.lease
+                && leased != Some(until)
+            {
+                leased = Some(until);
+                link.send(&Order::Lease(until)).await;
+            }
             if let Some(context) = orders.start
                 && !started
             {

@@ -18,7 +18,7 @@ use super::config::Config;
 use super::devices::Devices;
 use super::directory::DataDirectory;
 use crate::machine::cgroup::Cgroups;
-use crate::runtime::contract::{Events, RuntimeEvent, Seen};
+use crate::runtime::contract::{Events, RuntimeEvent, Seen, Until};
 use crate::runtime::images::{Images, Turns};
 use crate::runtime::logs::{LogError, LogQuery, LogStream, Watcher};
 
@@ -33,12 +33,14 @@ const LOCK_AGAIN: Duration = Duration::from_millis(20);
 const LOG_CLEANER: TaskKind =
     TaskKind { name: "log-cleaner", on_stop: OnStop::Wait, on_end: OnEnd::Log };
 
-/// What is wanted of a replica. It only ever grows, so that the latest is all that counts.
+/// What is wanted of a replica; the latest is all that counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Orders {
     pub(super) start: Option<GenerationContext>,
     /// When it must have ended.
     pub(super) stop: Option<Instant>,
+    /// Until when it may run, once that was said.
+    pub(super) lease: Option<Option<Until>>,
     pub(super) remove: bool,
 }
 

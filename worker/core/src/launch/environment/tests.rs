@@ -42,6 +42,7 @@ pub(in crate::launch) fn spec() -> LaunchSpec {
         replicas_on_node: 2,
         holds_store: false,
         reserves_port: false,
+        witnesses: Vec::new(),
         submit_dir: None,
     }
 }
