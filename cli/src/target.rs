@@ -17,21 +17,31 @@ impl Target {
     }
 }
 
-/// Words for the kinds of jobs, as far as they are known here; `job` means any.
-const KINDS: [&str; 6] = [
+/// Kinds of jobs as far as they are known here, in the singular. `job` means any.
+const KINDS: [&str; 9] = [
     "job",
-    "jobs",
+    "jaxjob",
+    "mpijob",
+    "mxjob",
+    "paddlejob",
     "pytorchjob",
-    "pytorchjobs",
-    "pytorchjob.kubeflow.org",
-    "pytorchjobs.kubeflow.org",
+    "tfjob",
+    "trainjob",
+    "xgboostjob",
 ];
+
+/// Whether a word is one of the [`KINDS`]: in any case, in the plural, with its group.
+fn is_kind(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let kind = word.split_once('.').map_or(word.as_str(), |(kind, _)| kind);
+    KINDS.contains(&kind.strip_suffix('s').unwrap_or(kind))
+}
 
 impl Target {
     /// Reads NAME..., KIND/NAME... or KIND NAME...
     pub(crate) fn parse_all(words: &[String]) -> Vec<Self> {
         let kind = match words {
-            [first, _, ..] if KINDS.contains(&&*first.to_ascii_lowercase()) => Some(first),
+            [first, _, ..] if is_kind(first) => Some(first),
             _ => None,
         };
         let names = &words[usize::from(kind.is_some())..];
@@ -70,6 +80,11 @@ mod tests {
         assert_eq!(parse(&["pytorchjob", "a", "b"]), "pytorchjob/a pytorchjob/b");
         assert_eq!(parse(&["jobs", "a"]), "/a");
         assert_eq!(parse(&["PyTorchJob", "other/a"]), "other/a");
+        assert_eq!(
+            parse(&["tfjobs.kubeflow.org", "a", "b"]),
+            "tfjobs.kubeflow.org/a tfjobs.kubeflow.org/b"
+        );
+        assert_eq!(parse(&["tfjobx", "a"]), "/tfjobx /a");
         // A job may have such a name.
         assert_eq!(parse(&["pytorchjob"]), "/pytorchjob");
     }

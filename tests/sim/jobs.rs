@@ -1,8 +1,8 @@
 //! What clients submit.
 
 use muster_model::{
-    CleanPodPolicy, ContainerSpec, GangSpec, JobKey, JobKind, JobName, Millis, Namespace, PodSpec,
-    Rendezvous, Resources, RestartPolicy, RoleIndex, RoleName, RoleSpec, RunPolicy,
+    CleanPodPolicy, ContainerSpec, GangSpec, JobKey, JobKind, JobName, Millis, Namespace, Naming,
+    PodSpec, Rendezvous, Resources, RestartPolicy, RoleIndex, RoleName, RoleSpec, RunPolicy,
     SchedulingPolicy, SuccessRule,
 };
 
@@ -45,7 +45,10 @@ pub(crate) fn gang(dice: &mut Dice) -> GangSpec {
             ..PodSpec::default()
         },
         env: Vec::new(),
+        main_env: Vec::new(),
+        files: Vec::new(),
         processes: 1,
+        naming: Naming::default(),
     };
     let mut roles = vec![role("Master", 1)];
     let workers = dice.between(0, 3) as u32;

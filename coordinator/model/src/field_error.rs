@@ -35,6 +35,14 @@ impl FieldPath {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// The path with `to` in place of its beginning `from`; `None` when it does not begin so.
+    #[must_use]
+    pub fn rebase(&self, from: &Self, to: &Self) -> Option<Self> {
+        let rest = self.0.strip_prefix(&from.0)?;
+        let ends_there = rest.is_empty() || rest.starts_with(['.', '[']);
+        ends_there.then(|| Self(format!("{}{rest}", to.0)))
+    }
+
     /// The path as text; empty for the root.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -136,5 +144,16 @@ mod tests {
         assert_eq!(error.to_string(), "spec.containers[0].image: required: name the image");
         let odd = FieldPath::root().field("metadata").field("labels").field("a.b/c");
         assert_eq!(odd.as_str(), "metadata.labels[a.b/c]");
+    }
+
+    #[test]
+    fn the_beginning_of_a_path_can_be_replaced() {
+        let from = FieldPath::root().field("a").field("b");
+        let to = FieldPath::root().field("c");
+        let rebased = |path: FieldPath| path.rebase(&from, &to).map(|path| path.to_string());
+        assert_eq!(rebased(from.clone()).as_deref(), Some("c"));
+        assert_eq!(rebased(from.index(1).field("d")).as_deref(), Some("c[1].d"));
+        assert_eq!(rebased(FieldPath::root().field("a").field("bc")), None);
+        assert_eq!(rebased(FieldPath::root()), None);
     }
 }

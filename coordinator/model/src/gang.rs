@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::PodSpec;
 use crate::ids::Rank;
+use crate::names::JobName;
 use crate::policy::{RestartPolicy, RunPolicy, SchedulingPolicy};
 use crate::resources::Resources;
-use crate::template::EnvTemplate;
+use crate::template::{EnvTemplate, FileTemplate, Template};
 
 /// A replica type's name in its canonical case, such as `Master`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,9 +48,62 @@ pub struct RoleSpec {
     pub pod: PodSpec,
     /// The variables that the job kind injects into every container.
     pub env: Vec<EnvTemplate>,
+    /// The variables that it injects into the main container only, after `env`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub main_env: Vec<EnvTemplate>,
+    /// The files that it puts into every container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileTemplate>,
     /// How often the main container's command is started in each replica, each with a local rank
     /// of its own. 1 unless the job asks Muster to be its launcher.
     pub processes: u32,
+    /// How its replicas are called.
+    #[serde(default, skip_serializing_if = "Naming::is_default")]
+    pub naming: Naming,
+}
+
+impl RoleSpec {
+    /// The full name of one of the replicas.
+    #[must_use]
+    pub fn replica_name(&self, job: &JobName, index: u32) -> String {
+        let role = self.name.lower();
+        match self.naming {
+            Naming::RoleAndIndex => format!("{job}-{role}-{index}"),
+            Naming::Role => format!("{job}-{role}"),
+            Naming::ReplicatedJob => format!("{job}-{role}-0-{index}"),
+            Naming::Index => format!("{job}-{index}"),
+            Naming::Job => job.to_string(),
+        }
+    }
+
+    /// Every text with holes that the kind wrote for the role.
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let env = self.env.iter().chain(&self.main_env).map(|variable| &variable.value);
+        env.chain(self.files.iter().map(|file| &file.content))
+    }
+}
+
+/// How the replicas of a role are called. The names are those that upstream gives to the pods of the kind (without
+/// the random end that some have).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Naming {
+    /// `<job>-<role>-<index>`, as the v1 training operators do.
+    #[default]
+    RoleAndIndex,
+    /// `<job>-<role>`: the launcher of an MPIJob.
+    Role,
+    /// `<job>-<role>-0-<index>`: the only replica of a JobSet's replicated job.
+    ReplicatedJob,
+    /// `<job>-<index>`: a `batch/v1` Job.
+    Index,
+    /// `<job>`: a bare Pod.
+    Job,
+}
+
+impl Naming {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What the ranks of a gang find each other through.
@@ -68,6 +122,8 @@ pub enum SuccessRule {
     All(RoleIndex),
     /// When any replica of the role has ended well.
     Any(RoleIndex),
+    /// When the first replica of the role has ended well.
+    First(RoleIndex),
 }
 
 impl SuccessRule {
@@ -75,7 +131,7 @@ impl SuccessRule {
     #[must_use]
     pub fn role(self) -> RoleIndex {
         match self {
-            Self::All(role) | Self::Any(role) => role,
+            Self::All(role) | Self::Any(role) | Self::First(role) => role,
         }
     }
 }
@@ -131,6 +187,30 @@ impl GangSpec {
                 (0..spec.replicas).map(move |index| (RoleIndex(role), index))
             });
         places.zip(0..).map(|((role, index), rank)| (Rank(rank), role, index))
+    }
+
+    /// Whether any template of the gang names peers: then every replica must be told of all of them
+    /// when the generation opens.
+    #[must_use]
+    pub fn mentions_peers(&self) -> bool {
+        self.roles.iter().flat_map(RoleSpec::templates).any(Template::mentions_peers)
+    }
+
+    /// Whether every replica of a role must hold a free port ready for the generation, because a
+    /// template of the gang names it.
+    #[must_use]
+    pub fn reserves_ports(&self, role: RoleIndex) -> bool {
+        let names_port = |(place, spec): (usize, &RoleSpec)| {
+            spec.templates().any(|template| template.mentions_port_of(role, RoleIndex(place)))
+        };
+        self.roles.iter().enumerate().any(names_port)
+    }
+
+    /// A replica's full name; `None` beyond the last rank.
+    #[must_use]
+    pub fn replica_name(&self, job: &JobName, rank: Rank) -> Option<String> {
+        let (role, index) = self.place(rank)?;
+        Some(self.role(role).replica_name(job, index))
     }
 
     /// What the whole gang asks for.

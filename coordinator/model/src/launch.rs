@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::gang::{RoleIndex, RoleSpec};
 use crate::ids::{Fence, Generation, ReplicaId, Uid};
 use crate::names::JobKey;
+use crate::template::Peer;
 
 /// A replica as its agent prepares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct LaunchSpec {
     pub replicas_on_node: u32,
     /// Whether this replica's node holds the gang's rendezvous store (rank 0 of a gang that has one).
     pub holds_store: bool,
+    /// Whether the replica must hold a free port ready before it reports ready, for the others to be told of.
+    #[serde(default)]
+    pub reserves_port: bool,
     /// Where the agents of the gang's other nodes answer whether they hear a leader, as HOST:PORT; empty for one that
     /// does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,4 +58,7 @@ pub struct GenerationContext {
     pub store_port: Option<u16>,
     /// A free port on that node.
     pub free_port: Option<u16>,
+    /// All replicas, by role and index; empty for a gang whose templates name none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Vec<Peer>>,
 }

@@ -36,7 +36,7 @@ pub use container::{
 pub use event::{Event, EventReason, Severity};
 pub use exit::{Cause, Exit, ExitStatus};
 pub use field_error::{FieldError, FieldPath, Problem};
-pub use gang::{GangSpec, Rendezvous, RoleIndex, RoleName, RoleSpec, SuccessRule};
+pub use gang::{GangSpec, Naming, Rendezvous, RoleIndex, RoleName, RoleSpec, SuccessRule};
 pub use ids::{
     Attempt, EventId, Fence, Generation, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId, Uid,
 };
@@ -55,7 +55,9 @@ pub use quantity::{Quantity, QuantityError};
 pub use reason::{Code, Reason};
 pub use resources::{ResourceName, Resources};
 pub use taint::{Taint, TaintChange, TaintEffect, TaintError, Tolerated, Toleration};
-pub use template::{EnvTemplate, Part, Template, Variable};
+pub use template::{
+    EnvTemplate, FileTemplate, Part, Peer, PeerPart, PeerSet, Peers, Roster, Template, Variable,
+};
 pub use time::{Millis, Timestamp};
 pub use view::{GangView, NodeView, Placement, RoleView, View};
 pub use wait::{Shortage, Wait};

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gang::RoleIndex;
+
 /// A variable that a job kind injects into every container of a role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvTemplate {
@@ -16,6 +18,18 @@ pub struct EnvTemplate {
     /// Whether a variable of the same name that the manifest sets stays as it is. Otherwise the
     /// injected one wins, as a later duplicate does in Kubernetes.
     pub user_wins: bool,
+}
+
+/// A file that a job kind puts into the containers of a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTemplate {
+    /// Where the program expects it: an absolute path. A runtime that cannot put it there keeps it
+    /// below a folder of its own, and [`Variable::FilesRoot`] names that folder.
+    pub path: String,
+    /// Its permission bits, such as `0o555`.
+    pub mode: u32,
+    /// What is in it.
+    pub content: Template,
 }
 
 /// A text with holes.
@@ -30,6 +44,98 @@ pub enum Part {
     Text(String),
     /// The value of this variable.
     Hole(Variable),
+    /// Something once for each of these replicas of the gang.
+    Peers(Peers),
+}
+
+/// A list of replicas as a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peers {
+    /// Which.
+    pub of: PeerSet,
+    /// What stands for each.
+    pub each: Vec<PeerPart>,
+    /// What stands between two.
+    pub separator: String,
+}
+
+/// Replicas of a gang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerSet {
+    /// All of a role, by index.
+    Role(RoleIndex),
+    /// The replica itself.
+    Own,
+}
+
+/// A piece of what stands for one replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerPart {
+    /// This text.
+    Text(String),
+    /// Its index within its role.
+    Index,
+    /// The address of its node, bare.
+    Address,
+    /// As `Address`, but with brackets around IPv6, for `host:port` texts.
+    Host,
+    /// A port that was free on its node when the generation opened, and that only it was told to bind.
+    Port,
+}
+
+/// Where a replica of an open generation is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The address of its node, bare.
+    pub address: String,
+    /// Its port, where the gang asks for one ([`crate::GangSpec::reserves_ports`]).
+    pub port: Option<u16>,
+}
+
+/// All replicas of a gang as one of them sees them.
+#[derive(Debug, Clone, Copy)]
+pub struct Roster<'r> {
+    /// By role and index.
+    pub roles: &'r [Vec<Peer>],
+    /// The role of the replica itself.
+    pub own_role: RoleIndex,
+    /// Its index within the role.
+    pub own_index: u32,
+}
+
+impl<'r> Roster<'r> {
+    /// For templates that name no peers.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { roles: &[], own_role: RoleIndex(0), own_index: 0 }
+    }
+
+    fn replicas(&self, of: PeerSet) -> Vec<(u32, &'r Peer)> {
+        let role = match of {
+            PeerSet::Role(role) => role,
+            PeerSet::Own => self.own_role,
+        };
+        let all = self.roles.get(role.0).into_iter().flatten();
+        let wanted = |index: u32| of != PeerSet::Own || index == self.own_index;
+        (0..).zip(all).filter(|(index, _)| wanted(*index)).collect()
+    }
+}
+
+impl Peers {
+    fn write(&self, roster: &Roster<'_>) -> String {
+        let each = roster.replicas(self.of).into_iter().map(|(index, peer)| -> String {
+            let part = |part: &PeerPart| match part {
+                PeerPart::Text(text) => text.clone(),
+                PeerPart::Index => index.to_string(),
+                PeerPart::Address => peer.address.clone(),
+                PeerPart::Host if peer.address.contains(':') => format!("[{}]", peer.address),
+                PeerPart::Host => peer.address.clone(),
+                PeerPart::Port => peer.port.map(|port| port.to_string()).unwrap_or_default(),
+            };
+            self.each.iter().map(part).collect()
+        });
+        each.collect::<Vec<_>>().join(&self.separator)
+    }
 }
 
 /// What a hole can stand for.
@@ -64,6 +170,9 @@ pub enum Variable {
     Threads,
     /// The address of the replica's own node, bare. Known before the generation opens.
     NodeAddress,
+    /// What stands in front of the paths of the role's files: nothing where the runtime could put
+    /// them where they belong, else a folder. Known before the generation opens.
+    FilesRoot,
 }
 
 impl Template {
@@ -79,14 +188,15 @@ impl Template {
         Self(vec![Part::Hole(variable)])
     }
 
-    /// Fills the holes.
+    /// Fills the holes. A replica that the roster does not have leaves no trace.
     #[must_use]
-    pub fn fill(&self, value_of: impl Fn(Variable) -> String) -> String {
+    pub fn fill(&self, roster: &Roster<'_>, value_of: impl Fn(Variable) -> String) -> String {
         self.0
             .iter()
             .map(|part| match part {
                 Part::Text(text) => text.clone(),
                 Part::Hole(variable) => value_of(*variable),
+                Part::Peers(peers) => peers.write(roster),
             })
             .collect()
     }
@@ -96,26 +206,32 @@ impl Template {
     pub fn mentions(&self, variable: Variable) -> bool {
         self.0.contains(&Part::Hole(variable))
     }
+
+    /// Whether any part lists peers.
+    #[must_use]
+    pub fn mentions_peers(&self) -> bool {
+        self.peers().next().is_some()
+    }
+
+    /// Whether it names the ports of `role` when a replica of `own` reads it.
+    #[must_use]
+    pub fn mentions_port_of(&self, role: RoleIndex, own: RoleIndex) -> bool {
+        self.peers().any(|peers| {
+            let is_meant = match peers.of {
+                PeerSet::Role(listed) => listed == role,
+                PeerSet::Own => own == role,
+            };
+            is_meant && peers.each.contains(&PeerPart::Port)
+        })
+    }
+
+    fn peers(&self) -> impl Iterator<Item = &Peers> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Peers(peers) => Some(peers),
+            Part::Text(_) | Part::Hole(_) => None,
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn holes_are_filled_in_order() {
-        let endpoint = Template(vec![
-            Part::Hole(Variable::LeaderHost),
-            Part::Text(":".into()),
-            Part::Hole(Variable::StorePort),
-        ]);
-        let filled = endpoint.fill(|variable| match variable {
-            Variable::LeaderHost => "10.0.0.1".into(),
-            Variable::StorePort => "29500".into(),
-            other => format!("{other:?}"),
-        });
-        assert_eq!(filled, "10.0.0.1:29500");
-        assert!(endpoint.mentions(Variable::StorePort));
-        assert!(!endpoint.mentions(Variable::FreePort));
-    }
-}
+mod tests;

@@ -148,7 +148,7 @@ impl State {
             fence: replica.fence,
             job_uid: job.uid.clone(),
             job: job.key.clone(),
-            name: format!("{}-{short_name}", job.key.name),
+            name: role.replica_name(&job.key.name, index_in_role),
             short_name,
             role_index: replica.role,
             index_in_role,
@@ -157,6 +157,7 @@ impl State {
             replicas_on_node: neighbours.count() as u32,
             holds_store: id.rank == Rank(0)
                 && spec.rendezvous == muster_model::Rendezvous::TorchStore,
+            reserves_port: spec.reserves_ports(replica.role),
             witnesses: others.map(witness).collect(),
             submit_dir: job.submit_dir.clone(),
         }
@@ -170,5 +171,6 @@ fn run(gang: &Gang) -> Option<Order> {
         leader_address: open.leader_address.clone(),
         store_port: open.store_port,
         free_port: open.free_port,
+        peers: open.peers.clone(),
     }))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use muster_model::{
     Attempt, Conditions, EventId, ExitStatus, Fence, GangPhase, GangSpec, Generation, Grant, JobId,
     JobKey, JobPhase, JoinRole, MemberId, Millis, NodeFacts, NodeId, NodeName, NodeRules, Obstacle,
-    Rank, ReplicaId, ReplicaPhase, RequestId, Resources, RoleIndex, Taint, Timestamp, Uid,
+    Peer, Rank, ReplicaId, ReplicaPhase, RequestId, Resources, RoleIndex, Taint, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,9 @@ pub struct OpenRendezvous {
     pub store_port: Option<u16>,
     /// A port there that the program may bind.
     pub free_port: Option<u16>,
+    /// Where all replicas are, by role and index; empty for a gang whose templates do not ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Vec<Peer>>,
 }
 
 /// How many replicas of a role are in which phase.

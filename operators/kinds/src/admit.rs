@@ -14,8 +14,8 @@ use crate::findings::{Findings, Warning};
 use crate::kind::{self, Hint, Job, Kind, UnknownKind};
 use crate::metadata::{self, Metadata};
 use crate::node::Node;
-use crate::replica::replica_name;
-use crate::{run_policy, schema};
+use crate::schema;
+use crate::trainjob::Runtimes;
 
 /// The annotation with the directory that a manifest was submitted from. Relative paths of its
 /// containers start there, as with Slurm's submission directory.
@@ -28,6 +28,8 @@ pub struct AdmitContext {
     pub namespace: Namespace,
     /// What is appended to `generateName`: five random lower-case letters or digits.
     pub name_suffix: String,
+    /// What a TrainJob may refer to.
+    pub runtimes: Runtimes,
 }
 
 /// An accepted manifest.
@@ -130,12 +132,14 @@ pub fn admit(manifest: &Value, context: &AdmitContext) -> Result<Admitted, Rejec
         Some(value) => schema::check(value, kind.spec(), spec.path(), &mut to),
         None => to.required(spec.path(), "describe the job"),
     }
-    let policies = run_policy::read(&spec.field("runPolicy"), &mut to);
+    let policies = kind.policies(&spec, &mut to);
     let job = Job {
         name: metadata.name.as_ref().map_or("", |name| name.as_str()),
+        namespace: metadata.namespace.as_ref().map_or("", |namespace| namespace.as_str()),
         metadata: root.field("metadata"),
         spec,
         policies: &policies,
+        runtimes: &context.runtimes,
     };
     let gang = kind.expand(&job, &mut to);
     if let Some(gang) = &gang {
@@ -182,7 +186,7 @@ fn check_replica_names(gang: &GangSpec, metadata: &Metadata, to: &mut Findings) 
     let longest = gang
         .roles
         .iter()
-        .map(|role| replica_name(name, &role.name, role.replicas.saturating_sub(1)))
+        .map(|role| role.replica_name(name, role.replicas.saturating_sub(1)))
         .max_by_key(String::len);
     let Some(longest) = longest.filter(|longest| longest.len() > LONGEST) else {
         return;

@@ -106,6 +106,20 @@ impl Findings {
         Err(self.errors)
     }
 
+    /// Takes over what was found elsewhere and is not known yet. `place` says where it stands for the author.
+    pub(crate) fn absorb(&mut self, other: Self, place: impl Fn(FieldPath) -> FieldPath) {
+        for error in other.errors {
+            let error = FieldError { path: place(error.path), ..error };
+            if !self.errors.contains(&error) {
+                self.error(&error.path, error.problem, error.advice);
+            }
+        }
+        self.unlisted += other.unlisted;
+        for warning in other.warnings {
+            self.warn(&place(warning.path), warning.kind);
+        }
+    }
+
     pub(crate) fn error(&mut self, path: &FieldPath, problem: Problem, advice: impl Into<String>) {
         if self.errors.len() < LISTED {
             self.errors.push(FieldError::new(path.clone(), problem, advice));

@@ -3,20 +3,37 @@
 //! A kind is a folder of its own and one line in [`REGISTER`]. Everything that kinds share (metadata, run
 //! policy, replica specs, pod templates, status, names) is read by the modules beside this one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use muster_model::{GangSpec, JobKind, RoleIndex};
-use serde_json::Value;
+use muster_model::{GangSpec, JobKey, JobKind, RoleIndex};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::findings::Findings;
 use crate::node::Node;
-use crate::run_policy::Policies;
+use crate::replica::{self, Replica};
+use crate::run_policy::{self, Places, Policies};
 use crate::schema::Object;
+use crate::status::{self, JobView};
 use crate::suggest::nearest;
+use crate::trainjob::Runtimes;
+use crate::update;
 
-/// All kinds, in the order in which messages list them.
-static REGISTER: &[&dyn Kind] = &[&crate::pytorch::PyTorchJob];
+/// All kinds, in the order in which messages list them, newer versions of a kind before older ones.
+static REGISTER: &[&dyn Kind] = &[
+    &crate::pytorch::PyTorchJob,
+    &crate::tensorflow::TfJob,
+    &crate::xgboost::XgBoostJob,
+    &crate::jax::JaxJob,
+    &crate::paddle::PaddleJob,
+    &crate::mxnet::MxJob,
+    &crate::mpi::MpiJob,
+    &crate::mpi::MpiJobV1,
+    &crate::trainjob::TrainJob,
+    &crate::plain::BatchJob,
+    &crate::plain::BarePod,
+];
 
 /// What a front door needs to know about a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +66,14 @@ impl Facts {
 pub(crate) struct Job<'m> {
     /// Its name, empty when that is an error of its own.
     pub(crate) name: &'m str,
+    /// Likewise.
+    pub(crate) namespace: &'m str,
     pub(crate) metadata: Node<'m>,
     /// `spec`, checked against [`Kind::spec`].
     pub(crate) spec: Node<'m>,
     pub(crate) policies: &'m Policies,
+    /// What a TrainJob may refer to.
+    pub(crate) runtimes: &'m Runtimes,
 }
 
 /// One kind of job.
@@ -68,19 +89,51 @@ pub(crate) trait Kind: Sync {
 
     /// Whether a replica carries the label `training.kubeflow.org/job-role: master`.
     fn is_master(&self, gang: &GangSpec, role: RoleIndex, index: u32) -> bool;
+
+    /// Reads the policies of a job from its `spec`.
+    fn policies(&self, spec: &Node<'_>, to: &mut Findings) -> Policies {
+        let policy = &spec.field("runPolicy");
+        let managers = &run_policy::TRAINING_MANAGERS;
+        run_policy::read(&Places { policy, older: None, managers }, to)
+    }
+
+    /// Adds the labels that a replica carries beside those of its template, and wins over these. Asked of the newest
+    /// version of a kind.
+    fn label(&self, job: &JobKey, replica: Replica<'_>, labels: &mut BTreeMap<String, String>) {
+        replica::training_labels(self.facts(), job, replica, labels);
+        if self.is_master(replica.gang, replica.role, replica.index) {
+            replica::set_label(labels, "job-role", "master");
+        }
+    }
+
+    /// The fields that may change after the creation of a job.
+    fn mutable(&self) -> &'static [&'static str] {
+        &update::TRAINING
+    }
+
+    /// The status of a job, and what its `spec` is shown with.
+    fn show(&self, job: &JobView<'_>, spec: &mut Map<String, Value>) -> Map<String, Value> {
+        status::training(job, self.facts(), spec)
+    }
 }
 
-/// Every kind that is accepted.
+/// Every kind that is accepted. One with several versions is listed once, in its newest.
 pub fn supported() -> impl Iterator<Item = &'static Facts> {
-    REGISTER.iter().map(|kind| kind.facts())
+    let facts = |kind: &&'static dyn Kind| kind.facts();
+    let is_newest = |place: usize, one: &Facts| {
+        REGISTER[..place].iter().all(|newer| newer.facts().kind != one.kind)
+    };
+    let all = REGISTER.iter().map(facts).enumerate();
+    all.filter(move |(place, one)| is_newest(*place, one)).map(|(_, one)| one)
 }
 
-/// The facts of a kind; `None` when it is not registered.
+/// The facts of the newest version of a kind; `None` when it is not registered.
 #[must_use]
 pub fn facts(kind: &JobKind) -> Option<&'static Facts> {
     by_name(kind).map(Kind::facts)
 }
 
+/// The newest version of a kind.
 pub(crate) fn by_name(kind: &JobKind) -> Option<&'static dyn Kind> {
     let mut found = REGISTER.iter().copied();
     found.find(|known| known.facts().kind == kind.0)
@@ -141,7 +194,7 @@ impl fmt::Display for UnknownKind {
             write!(f, "; did you mean {meant}?")?;
         }
         f.write_str(" (supported: ")?;
-        for (index, facts) in supported().enumerate() {
+        for (index, facts) in REGISTER.iter().map(|kind| kind.facts()).enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{} of {}", facts.kind, facts.api_version)?;
         }

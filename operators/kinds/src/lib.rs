@@ -7,10 +7,16 @@
 mod admit;
 mod document;
 mod findings;
+mod injection;
+mod jax;
 mod kind;
 mod launcher;
 mod metadata;
+mod mpi;
+mod mxnet;
 mod node;
+mod paddle;
+mod plain;
 mod pod;
 mod pytorch;
 mod replica;
@@ -21,9 +27,12 @@ mod schema;
 mod status;
 mod suggest;
 mod syntax;
+mod tensorflow;
 #[cfg(test)]
 mod testing;
+mod trainjob;
 mod update;
+mod xgboost;
 
 pub use admit::{AdmitContext, Admitted, Rejection, SUBMIT_DIR, admit};
 pub use document::{
@@ -32,7 +41,8 @@ pub use document::{
 pub use findings::{Warning, WarningKind};
 pub use kind::{Facts, Hint, UnknownKind, facts, supported};
 pub use pytorch::LAUNCHER;
-pub use replica::{replica_labels, replica_name, role_labels, selector};
+pub use replica::{replica_labels, selector};
 pub use rfc3339::rfc3339;
 pub use status::{JobView, RoleCounts, show};
+pub use trainjob::Runtimes;
 pub use update::{Update, admit_update};

@@ -10,7 +10,7 @@ mod volumes;
 
 use std::collections::BTreeSet;
 
-use muster_model::{Millis, PodSpec, PortSpec, Problem};
+use muster_model::{ContainerSpec, Millis, PodSpec, PortSpec, Problem};
 
 use crate::findings::Findings;
 use crate::metadata::{check_annotations, check_labels};
@@ -25,12 +25,12 @@ const MAX_CONTAINERS: usize = 100;
 /// What a job kind expects of its pods.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PodRules {
-    /// The container that decides how a replica ends.
-    pub(crate) main_container: &'static str,
-    /// A port that the main container gets when it has none of this name.
-    pub(crate) port_name: &'static str,
-    /// Its number.
-    pub(crate) port: u16,
+    /// The container that decides how a replica ends; the first one where a kind names none.
+    pub(crate) main_container: Option<&'static str>,
+    /// The name and the number of a port that the main container gets when it has none of this name.
+    pub(crate) port: Option<(&'static str, u16)>,
+    /// What the main container runs when the manifest does not say.
+    pub(crate) command: &'static [&'static str],
 }
 
 /// Reads the `template` of a replica spec.
@@ -60,10 +60,13 @@ pub(crate) fn read(template: &Node<'_>, rules: PodRules, to: &mut Findings) -> P
         }
     }
     let main = find_main(&spec, rules, to);
-    if let Some(main) = containers.get_mut(main)
-        && main.ports.iter().all(|port| port.name != rules.port_name)
-    {
-        main.ports.push(PortSpec { name: rules.port_name.to_owned(), port: rules.port });
+    if let Some(main) = containers.get_mut(main) {
+        add_defaults(main, rules);
+    }
+    for (list, read) in [("initContainers", &init_containers), ("containers", &containers)] {
+        for (node, container) in spec.field(list).items().zip(read) {
+            note_missing_command(&node, container, to);
+        }
     }
     check_labels(&spec.field("nodeSelector"), to);
     PodSpec {
@@ -77,6 +80,26 @@ pub(crate) fn read(template: &Node<'_>, rules: PodRules, to: &mut Findings) -> P
         node_selector: spec.field("nodeSelector").text_map(),
         node_affinity: nodes::affinity(&spec.field("affinity"), to),
         tolerations: nodes::tolerations(&spec.field("tolerations"), to),
+    }
+}
+
+fn add_defaults(main: &mut ContainerSpec, rules: PodRules) {
+    if let Some((name, port)) = rules.port
+        && main.ports.iter().all(|known| known.name != name)
+    {
+        main.ports.push(PortSpec { name: name.to_owned(), port });
+    }
+    if main.command.is_empty() && main.args.is_empty() {
+        main.command = rules.command.iter().map(|&word| word.to_owned()).collect();
+    }
+}
+
+fn note_missing_command(node: &Node<'_>, container: &ContainerSpec, to: &mut Findings) {
+    if container.command.is_empty() && container.args.is_empty() {
+        to.note(
+            node.field("command").path(),
+            "without a command, only the container runtime knows what to run: the image's entry point",
+        );
     }
 }
 
@@ -105,15 +128,14 @@ fn find_main(spec: &Node<'_>, rules: PodRules, to: &mut Findings) -> usize {
     if containers.items().next().is_none() {
         to.required(containers.path(), "name at least one container");
     }
-    let found = containers
-        .items()
-        .position(|container| container.field("name").text() == Some(rules.main_container));
+    let Some(main) = rules.main_container else { return 0 };
+    let found =
+        containers.items().position(|container| container.field("name").text() == Some(main));
     found.unwrap_or_else(|| {
         to.required(
             containers.path(),
             format!(
-                "must have at least one container with the name {}; its exit code is the replica's",
-                rules.main_container
+                "must have at least one container with the name {main}; its exit code is the replica's"
             ),
         );
         0

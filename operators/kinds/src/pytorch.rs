@@ -11,18 +11,17 @@ mod rendezvous;
 #[cfg(test)]
 mod tests;
 
-use muster_model::{
-    EnvSource, GangSpec, Rendezvous, RestartPolicy, RoleIndex, RoleName, RoleSpec, SuccessRule,
-};
+use muster_model::{EnvSource, GangSpec, Rendezvous, RestartPolicy, RoleIndex, SuccessRule};
 
 use self::elastic::Elastic;
 use self::env::EnvPlan;
 pub use self::launch::LAUNCHER;
 use crate::findings::Findings;
+use crate::injection::Injection;
 use crate::kind::{Facts, Job, Kind};
 use crate::launcher;
 use crate::pod::PodRules;
-use crate::roles::{self, Replicas, RoleRules};
+use crate::roles::{self, Plan, Replicas, RoleRules};
 use crate::schema::{
     Object, Type,
     training::{REPLICA_SPEC, RUN_POLICY},
@@ -31,6 +30,7 @@ use crate::schema::{
 
 const MASTER: &str = "Master";
 const WORKER: &str = "Worker";
+const PORT: (&str, u16) = ("pytorchjob-port", 23_456);
 const SPECS: &str = "pytorchReplicaSpecs";
 
 /// The kind.
@@ -58,7 +58,8 @@ static SPEC: Object = Object {
 
 static RULES: RoleRules = RoleRules {
     types: &[MASTER, WORKER],
-    pod: PodRules { main_container: "pytorch", port_name: "pytorchjob-port", port: 23_456 },
+    any_case: false,
+    pod: |_| PodRules { main_container: Some("pytorch"), port: Some(PORT), command: &[] },
     restart: RestartPolicy::OnFailure,
 };
 
@@ -81,7 +82,7 @@ impl Kind for PyTorchJob {
         let elastic = elastic::read(&job.spec, &all, to);
         let nproc = launch::read_nproc(&job.spec, elastic.as_ref(), to);
         let launch = launch::decide(job, &nproc, &all, to);
-        let total: u32 = all.iter().map(Replicas::count).sum();
+        let total = roles::total(&all);
         launch::warn_of_missing_processes(job, &nproc, launch, total, to);
         let plan = EnvPlan {
             total,
@@ -92,27 +93,15 @@ impl Kind for PyTorchJob {
         };
         let rendezvous = rendezvous::plan(job, elastic.as_ref(), &all, to);
         let env = env::variables(&plan, rendezvous);
-        for one in &all {
-            env::warn_of_overridden(one, &env, to);
-        }
-        let success = success(&all, elastic.as_ref())?;
-        Some(GangSpec {
-            scheduling: roles::scheduling(job.policies, &all),
-            roles: all
-                .into_iter()
-                .map(|one| RoleSpec {
-                    name: RoleName(one.role.to_owned()),
-                    replicas: one.count(),
-                    restart: one.restart,
-                    pod: one.pod,
-                    env: env.clone(),
-                    processes: launch.processes(),
-                })
-                .collect(),
+        let success = success(&all, elastic.as_ref());
+        let processes = launch.processes();
+        let injection = Injection { env, processes, ..Injection::new() };
+        let plan = Plan {
             rendezvous: Rendezvous::TorchStore,
             success,
-            run_policy: job.policies.run.clone(),
-        })
+            injection: |_: &_| injection.clone(),
+        };
+        roles::assemble(job, all, plan, to)
     }
 
     fn is_master(&self, gang: &GangSpec, role: RoleIndex, index: u32) -> bool {
@@ -124,14 +113,11 @@ impl Kind for PyTorchJob {
 /// A Master is one, and is said to be one: upstream checks before it fills in defaults.
 fn check_counts(all: &[Replicas<'_>], to: &mut Findings) {
     for one in all {
-        let field = one.node.field("replicas");
         match (one.role, one.given) {
-            (MASTER, Some(1)) => {}
-            // A count of a wrong type has its error already.
-            (_, None) if field.is_set() => {}
-            (MASTER, None) => to.forbidden(field.path(), "must be 1; write replicas: 1"),
-            (MASTER, Some(_)) => to.forbidden(field.path(), "must be 1"),
-            (_, Some(count)) if count < 1 => to.forbidden(field.path(), "must be at least 1"),
+            (MASTER, _) => roles::check_single(one, to),
+            (_, Some(count)) if count < 1 => {
+                to.forbidden(one.node.field("replicas").path(), "must be at least 1");
+            }
             _ => {}
         }
     }
@@ -139,8 +125,7 @@ fn check_counts(all: &[Replicas<'_>], to: &mut Findings) {
 
 /// With a Master, its end is the job's. Without, all Workers must end well, or any of an elastic job.
 fn success(all: &[Replicas<'_>], elastic: Option<&Elastic<'_>>) -> Option<SuccessRule> {
-    let index = |role| all.iter().position(|one| one.role == role).map(RoleIndex);
-    match (index(MASTER), index(WORKER)) {
+    match (roles::index_of(all, MASTER), roles::index_of(all, WORKER)) {
         (Some(master), _) => Some(SuccessRule::All(master)),
         (None, Some(worker)) if elastic.is_some() => Some(SuccessRule::Any(worker)),
         (None, worker) => worker.map(SuccessRule::All),

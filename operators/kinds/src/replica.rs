@@ -1,49 +1,64 @@
-//! Names and labels of replicas, as the v1 training operators give them to their pods
+//! Labels of replicas, as the v1 training operators give them to their pods
 //! (`kubeflow.org/v1` `common_types.go`, `pkg/common/util`).
 
 use std::collections::BTreeMap;
 
-use muster_model::{GangSpec, JobKey, JobName, Rank, RoleName};
+use muster_model::{GangSpec, JobKey, Rank, RoleIndex, RoleName};
 
-use crate::kind;
+use crate::kind::{self, Facts};
 
 const PREFIX: &str = "training.kubeflow.org";
 
-/// A replica's name: `<job>-<type>-<index>`, the type in lower case.
-#[must_use]
-pub fn replica_name(job: &JobName, role: &RoleName, index: u32) -> String {
-    format!("{job}-{}-{index}", role.lower()).replace('/', "-")
+/// One replica of a gang.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replica<'g> {
+    pub(crate) gang: &'g GangSpec,
+    pub(crate) role: RoleIndex,
+    pub(crate) index: u32,
 }
 
-/// The labels that every replica of a role carries.
-#[must_use]
-pub fn role_labels(job: &JobKey, role: &RoleName) -> BTreeMap<String, String> {
-    let operator = kind::facts(&job.kind).map_or("", |facts| facts.operator_name);
-    [
-        ("job-name", job.name.as_str().to_owned()),
-        ("operator-name", operator.to_owned()),
-        ("replica-type", role.lower()),
-    ]
-    .into_iter()
-    .map(|(key, value)| (format!("{PREFIX}/{key}"), value))
-    .collect()
-}
-
-/// All labels of one replica: those of its template and, winning over them, those of its role, its
-/// index and its part in the job. Empty beyond the last rank.
+/// All labels of one replica: those of its template and, winning over them, those of its kind. Empty
+/// beyond the last rank.
 #[must_use]
 pub fn replica_labels(job: &JobKey, gang: &GangSpec, rank: Rank) -> BTreeMap<String, String> {
     let Some((role, index)) = gang.place(rank) else {
         return BTreeMap::new();
     };
-    let spec = gang.role(role);
-    let mut labels = spec.pod.labels.clone();
-    labels.append(&mut role_labels(job, &spec.name));
-    labels.insert(format!("{PREFIX}/replica-index"), index.to_string());
-    if kind::by_name(&job.kind).is_some_and(|kind| kind.is_master(gang, role, index)) {
-        labels.insert(format!("{PREFIX}/job-role"), "master".to_owned());
+    let mut labels = gang.role(role).pod.labels.clone();
+    if let Some(kind) = kind::by_name(&job.kind) {
+        kind.label(job, Replica { gang, role, index }, &mut labels);
     }
     labels
+}
+
+/// The labels that every replica of a role carries.
+pub(crate) fn role_labels(
+    facts: &Facts,
+    job: &JobKey,
+    role: &RoleName,
+) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    set_label(&mut labels, "job-name", job.name.as_str());
+    set_label(&mut labels, "operator-name", facts.operator_name);
+    set_label(&mut labels, "replica-type", &role.lower());
+    labels
+}
+
+/// The labels of a replica of a v1 training kind, except its part in the job.
+pub(crate) fn training_labels(
+    facts: &Facts,
+    job: &JobKey,
+    replica: Replica<'_>,
+    labels: &mut BTreeMap<String, String>,
+) {
+    let role = &replica.gang.role(replica.role).name;
+    labels.append(&mut role_labels(facts, job, role));
+    set_label(labels, "replica-index", &replica.index.to_string());
+}
+
+/// Sets a label of the training operators.
+pub(crate) fn set_label(labels: &mut BTreeMap<String, String>, name: &str, value: &str) {
+    labels.insert(format!("{PREFIX}/{name}"), value.to_owned());
 }
 
 /// Labels as a selector: `a=1,b=2`.

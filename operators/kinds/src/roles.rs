@@ -1,9 +1,14 @@
 //! Replica specs: the part of a job that says which replicas there are and what they run. All
 //! `kubeflow.org/v1` kinds have the same map of them under a name of their own.
 
-use muster_model::{PodSpec, Problem, RestartPolicy, SchedulingPolicy};
+use muster_model::{
+    GangSpec, PodSpec, Problem, Rendezvous, RestartPolicy, RoleIndex, RoleName, RoleSpec,
+    SchedulingPolicy, SuccessRule,
+};
 
 use crate::findings::Findings;
+use crate::injection::Injection;
+use crate::kind::Job;
 use crate::node::Node;
 use crate::pod::{self, PodRules};
 use crate::run_policy::Policies;
@@ -23,7 +28,11 @@ const RESTART_POLICIES: [RestartPolicy; 4] = [
 pub(crate) struct RoleRules {
     /// The replica types, in the order of ranks.
     pub(crate) types: &'static [&'static str],
-    pub(crate) pod: PodRules,
+    /// Whether a type may be written in any case, as upstream's controllers read it where no webhook
+    /// insists on the case.
+    pub(crate) any_case: bool,
+    /// What is expected of the pods of a type.
+    pub(crate) pod: fn(role: &str) -> PodRules,
     /// Without a policy of its own, a replica has this one.
     pub(crate) restart: RestartPolicy,
 }
@@ -31,7 +40,7 @@ pub(crate) struct RoleRules {
 /// One entry of the map.
 #[derive(Debug)]
 pub(crate) struct Replicas<'m> {
-    pub(crate) role: &'static str,
+    pub(crate) role: &'m str,
     /// Where it stands.
     pub(crate) node: Node<'m>,
     /// As written.
@@ -48,22 +57,37 @@ impl Replicas<'_> {
         let count = self.given.unwrap_or(1).clamp(0, i64::from(MAX_REPLICAS));
         u32::try_from(count).expect("was clamped into the range")
     }
+
+    /// The number of a port of the main container that `rules` give a name and a default.
+    pub(crate) fn declared_port(&self, (name, default): (&str, u16)) -> u16 {
+        let main = self.pod.containers.get(self.pod.main);
+        let named = main.and_then(|main| main.ports.iter().find(|port| port.name == name));
+        named.map_or(default, |port| port.port)
+    }
 }
 
 /// Reads the map, in the order of ranks.
 pub(crate) fn read<'m>(map: &Node<'m>, rules: &RoleRules, to: &mut Findings) -> Vec<Replicas<'m>> {
-    for (name, node) in map.entries() {
-        if !rules.types.contains(&name) {
-            to.not_supported(node.path(), name, rules.types);
+    let same = |written: &str, role: &str| match rules.any_case {
+        true => written.eq_ignore_ascii_case(role),
+        false => written == role,
+    };
+    for name in keys(map) {
+        if !rules.types.iter().any(|role| same(name, role)) {
+            to.not_supported(map.field(name).path(), name, rules.types);
         }
     }
-    let mut all = Vec::new();
+    let mut all: Vec<Replicas<'m>> = Vec::new();
     for &role in rules.types {
-        let node = map.field(role);
+        let mut written = keys(map).filter(|name| same(name, role));
+        let Some(name) = written.next() else { continue };
+        for again in written {
+            let advice = format!("{role} is described above");
+            to.duplicate(map.field(again).path(), again, advice);
+        }
+        let node = map.field(name);
         if !node.is_set() {
-            if map.value().is_some_and(|value| value.get(role).is_some()) {
-                to.required(node.path(), "describe the replicas, or leave the type out");
-            }
+            to.required(node.path(), "describe the replicas, or leave the type out");
             continue;
         }
         let template = node.field("template");
@@ -72,7 +96,7 @@ pub(crate) fn read<'m>(map: &Node<'m>, rules: &RoleRules, to: &mut Findings) -> 
             role,
             given: node.field("replicas").int(),
             restart: restart(&node.field("restartPolicy"), rules.restart, to),
-            pod: pod::read(&template, rules.pod, to),
+            pod: pod::read(&template, (rules.pod)(role), to),
             priority_class: priority_class.nonempty().map(str::to_owned),
             node: node.clone(),
         });
@@ -90,8 +114,87 @@ pub(crate) fn read<'m>(map: &Node<'m>, rules: &RoleRules, to: &mut Findings) -> 
     all
 }
 
+fn keys<'m>(map: &Node<'m>) -> impl Iterator<Item = &'m str> + use<'m> {
+    let entries = map.value().and_then(serde_json::Value::as_object);
+    entries.into_iter().flatten().map(|(key, _)| key.as_str())
+}
+
+/// For kinds that let a type have no replicas: their number must not be negative, and some replicas
+/// there must be.
+pub(crate) fn check_counts(map: &Node<'_>, all: &[Replicas<'_>], to: &mut Findings) {
+    for one in all {
+        if let Some(count) = one.given.filter(|count| *count < 0) {
+            to.invalid(one.node.field("replicas").path(), count, "must not be negative");
+        }
+    }
+    if !all.is_empty() && all.iter().all(|one| one.given == Some(0)) {
+        to.required(map.path(), "describe at least one replica");
+    }
+}
+
+/// Checks that there is exactly one replica of a type, and that the manifest says so where upstream
+/// checks before it fills in defaults.
+pub(crate) fn check_single(one: &Replicas<'_>, to: &mut Findings) {
+    let field = one.node.field("replicas");
+    match one.given {
+        Some(1) => {}
+        // A count of a wrong type has its error already.
+        None if field.is_set() => {}
+        None => to.forbidden(field.path(), "must be 1; write replicas: 1"),
+        Some(_) => to.forbidden(field.path(), "must be 1"),
+    }
+}
+
+/// Where a type stands among those that have replicas.
+pub(crate) fn index_of(all: &[Replicas<'_>], role: &str) -> Option<RoleIndex> {
+    all.iter().filter(|one| one.count() > 0).position(|one| one.role == role).map(RoleIndex)
+}
+
+/// How many replicas there are.
+pub(crate) fn total(all: &[Replicas<'_>]) -> u32 {
+    all.iter().map(Replicas::count).sum()
+}
+
+/// What a kind decides about a gang beside its replicas.
+pub(crate) struct Plan<I> {
+    pub(crate) rendezvous: Rendezvous,
+    /// `None` when there is nothing to run.
+    pub(crate) success: Option<SuccessRule>,
+    /// What each role is given.
+    pub(crate) injection: I,
+}
+
+/// The gang of a job. Types without replicas are no part of it.
+pub(crate) fn assemble<'m>(
+    job: &Job<'_>,
+    all: Vec<Replicas<'m>>,
+    plan: Plan<impl FnMut(&Replicas<'m>) -> Injection>,
+    to: &mut Findings,
+) -> Option<GangSpec> {
+    let Plan { rendezvous, success, mut injection } = plan;
+    let scheduling = scheduling(job.policies, &all);
+    let mut roles = Vec::new();
+    for one in all.into_iter().filter(|one| one.count() > 0) {
+        let injection = injection(&one);
+        injection.warn_of_overridden(&one.node.field("template").field("spec"), one.pod.main, to);
+        roles.push(RoleSpec {
+            name: RoleName(one.role.to_owned()),
+            replicas: one.count(),
+            restart: one.restart,
+            pod: one.pod,
+            env: injection.env,
+            main_env: injection.main_env,
+            files: injection.files,
+            processes: injection.processes,
+            naming: injection.naming,
+        });
+    }
+    let run_policy = job.policies.run.clone();
+    Some(GangSpec { roles, rendezvous, success: success?, run_policy, scheduling })
+}
+
 /// The scheduling policy of a job: its own priority class, else that of the first template with one.
-pub(crate) fn scheduling(policies: &Policies, roles: &[Replicas<'_>]) -> SchedulingPolicy {
+fn scheduling(policies: &Policies, roles: &[Replicas<'_>]) -> SchedulingPolicy {
     let mut scheduling = policies.scheduling.clone();
     if scheduling.priority_class.is_none() {
         scheduling.priority_class = roles.iter().find_map(|one| one.priority_class.clone());

@@ -5,9 +5,33 @@ use muster_model::{CleanPodPolicy, Millis, RunPolicy, SchedulingPolicy};
 use crate::findings::Findings;
 use crate::node::Node;
 
-/// Who may manage a job: this system, or Kueue's MultiKueue in another cluster.
-const MANAGERS: [&str; 2] = ["kubeflow.org/training-operator", MULTI_KUEUE];
-const MULTI_KUEUE: &str = "kueue.x-k8s.io/multikueue";
+/// Kueue's MultiKueue, which runs the job in another cluster.
+pub(crate) const MULTI_KUEUE: &str = "kueue.x-k8s.io/multikueue";
+
+/// Who may manage a job of the v1 training operators.
+pub(crate) const TRAINING_MANAGERS: [&str; 2] = ["kubeflow.org/training-operator", MULTI_KUEUE];
+
+/// Where the policies of a kind stand.
+#[derive(Debug)]
+pub(crate) struct Places<'n, 'm> {
+    /// The object that has them.
+    pub(crate) policy: &'n Node<'m>,
+    /// An object that has some of them in older manifests. Those of `policy` win.
+    pub(crate) older: Option<&'n Node<'m>>,
+    /// Who may manage the job.
+    pub(crate) managers: &'static [&'static str],
+}
+
+impl<'m> Places<'_, 'm> {
+    fn field(&self, name: &str) -> Node<'m> {
+        let field = self.policy.field(name);
+        let older = self.older.map(|older| older.field(name)).filter(Node::is_set);
+        match (field.is_set(), older) {
+            (false, Some(older)) => older,
+            _ => field,
+        }
+    }
+}
 
 /// A read run policy.
 #[derive(Debug)]
@@ -18,11 +42,11 @@ pub(crate) struct Policies {
     pub(crate) managed_by_other: bool,
 }
 
-/// Reads `spec.runPolicy`.
-pub(crate) fn read(node: &Node<'_>, to: &mut Findings) -> Policies {
+/// Reads the policies.
+pub(crate) fn read(node: &Places<'_, '_>, to: &mut Findings) -> Policies {
     let managed_by = node.field("managedBy");
-    if let Some(manager) = managed_by.text().filter(|name| !MANAGERS.contains(name)) {
-        to.not_supported(managed_by.path(), manager, &MANAGERS);
+    if let Some(manager) = managed_by.text().filter(|name| !node.managers.contains(name)) {
+        to.not_supported(managed_by.path(), manager, node.managers);
     }
     let mut seconds = |name: &str| {
         let field = node.field(name);

@@ -7,7 +7,7 @@ mod tests;
 use muster_model::{ConditionType, Conditions, JobKey, RoleName, Timestamp, Uid};
 use serde_json::{Map, Value, json};
 
-use crate::kind;
+use crate::kind::{self, Facts};
 use crate::replica::{role_labels, selector};
 use crate::rfc3339::rfc3339;
 
@@ -51,20 +51,18 @@ pub struct RoleCounts {
     pub failed: u32,
 }
 
-/// The object of a job. `spec.runPolicy` is always there, because the models of the training SDK
-/// refuse objects without it.
+/// The object of a job.
 #[must_use]
 pub fn show(job: &JobView<'_>) -> Value {
     let mut object = job.manifest.as_object().cloned().unwrap_or_default();
     object.insert("metadata".into(), Value::Object(metadata(job)));
+    let Ok(kind) = kind::of_manifest(job.manifest) else {
+        return Value::Object(object);
+    };
     let spec = object.entry("spec").or_insert_with(|| json!({}));
-    if let Some(spec) = spec.as_object_mut() {
-        let policy = spec.entry("runPolicy").or_insert(Value::Null);
-        if policy.is_null() {
-            *policy = json!({});
-        }
-    }
-    object.insert("status".into(), Value::Object(status(job)));
+    let mut none = Map::new();
+    let status = kind.show(job, spec.as_object_mut().unwrap_or(&mut none));
+    object.insert("status".into(), Value::Object(status));
     Value::Object(object)
 }
 
@@ -82,7 +80,17 @@ fn metadata(job: &JobView<'_>) -> Map<String, Value> {
     metadata
 }
 
-fn status(job: &JobView<'_>) -> Map<String, Value> {
+/// The status of the v1 training kinds. `spec.runPolicy` is always shown, because the models of the
+/// training SDK refuse objects without it.
+pub(crate) fn training(
+    job: &JobView<'_>,
+    facts: &Facts,
+    spec: &mut Map<String, Value>,
+) -> Map<String, Value> {
+    let policy = spec.entry("runPolicy").or_insert(Value::Null);
+    if policy.is_null() {
+        *policy = json!({});
+    }
     let mut status = Map::new();
     let conditions: Vec<Value> = job
         .conditions
@@ -105,7 +113,7 @@ fn status(job: &JobView<'_>) -> Map<String, Value> {
         let replicas = job
             .roles
             .iter()
-            .map(|counts| (counts.role.0.clone(), replica_status(job, counts)))
+            .map(|counts| (counts.role.0.clone(), replica_status(job, facts, counts)))
             .collect();
         status.insert("replicaStatuses".into(), Value::Object(replicas));
     }
@@ -117,7 +125,7 @@ fn status(job: &JobView<'_>) -> Map<String, Value> {
     status
 }
 
-fn replica_status(job: &JobView<'_>, counts: &RoleCounts) -> Value {
+fn replica_status(job: &JobView<'_>, facts: &Facts, counts: &RoleCounts) -> Value {
     let mut status = Map::new();
     // Once a job has succeeded, upstream counts what still runs as succeeded.
     let done = job.conditions.holds(ConditionType::Succeeded);
@@ -130,8 +138,8 @@ fn replica_status(job: &JobView<'_>, counts: &RoleCounts) -> Value {
             status.insert(key.into(), count.into());
         }
     }
-    if kind::facts(&job.key.kind).is_some_and(|facts| facts.selector_in_status) {
-        let labels = role_labels(job.key, &counts.role);
+    if facts.selector_in_status {
+        let labels = role_labels(facts, job.key, &counts.role);
         status.insert("selector".into(), selector(&labels).into());
     }
     Value::Object(status)

@@ -1,14 +1,17 @@
 //! Manifests for tests, and what admission says about them.
 
-use muster_model::Namespace;
-use serde_json::{Map, Value};
+use muster_model::{EnvTemplate, FileTemplate, Namespace, Peer, Rank, Roster, Template, Variable};
+use serde_json::{Map, Value, json};
 
-use crate::{AdmitContext, Admitted, Rejection, admit, parse_documents};
+use crate::{
+    AdmitContext, Admitted, Rejection, Runtimes, admit, parse_documents, replica_labels, selector,
+};
 
 pub(crate) fn context() -> AdmitContext {
     AdmitContext {
         namespace: Namespace::new("team-a").expect("is a DNS label"),
         name_suffix: "x7k2p".to_owned(),
+        runtimes: Runtimes::shipped(),
     }
 }
 
@@ -116,4 +119,130 @@ pub(crate) fn errors(manifest: &Value) -> Vec<String> {
 
 pub(crate) fn warnings(manifest: &Value) -> Vec<String> {
     admitted(manifest).warnings.iter().map(ToString::to_string).collect()
+}
+
+/// Checks every case of a table of bad manifests; the first lines of each file say how to read it. `base` answers what
+/// the cases start from, `short` is what a path may begin with and what that stands for.
+pub(crate) fn check_table(
+    table: &str,
+    base: impl Fn(&str) -> Value,
+    (short, long): (&str, &str),
+) -> usize {
+    let mut from = None;
+    let mut cases = 0;
+    let mut wrong = String::new();
+    for case in table.split("\n\n") {
+        let (mut changes, mut expected) = (Vec::new(), Vec::new());
+        for line in case.lines() {
+            match line.split_once(' ').unwrap_or((line, "")) {
+                ("#", _) | ("ok" | "", _) => {}
+                ("base", name) => from = Some(base(name)),
+                ("set", change) => {
+                    let (path, value) = change.split_once(' ').expect("a path and a value");
+                    let value: Value = serde_json::from_str(value).expect("JSON");
+                    let path = match path.strip_prefix(short) {
+                        Some(rest) => format!("{long}{rest}"),
+                        None => path.to_owned(),
+                    };
+                    changes.push((path, value));
+                }
+                ("!", error) => expected.push(error.replace(short, long)),
+                (other, _) => panic!("{other} is no word of a table"),
+            }
+        }
+        if !changes.is_empty() {
+            let changes: Vec<_> =
+                changes.iter().map(|(path, value)| (path.as_str(), value.clone())).collect();
+            let manifest = with(from.clone().expect("a base before the first case"), &changes);
+            let found = errors(&manifest);
+            if found != expected {
+                let lines = found.iter().map(|error| format!("! {}\n", error.replace(long, short)));
+                wrong.push_str(&format!("{case}\n--- found\n{}===\n", lines.collect::<String>()));
+            }
+            cases += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "these cases are answered otherwise:\n{wrong}");
+    cases
+}
+
+/// A template as a replica of an open generation reads it: rank N is at 10.0.0.N and has the port 400N.
+fn filled(admitted: &Admitted, rank: u32, template: &Template) -> String {
+    let gang = &admitted.gang;
+    let mut roles: Vec<Vec<Peer>> = gang.roles.iter().map(|_| Vec::new()).collect();
+    for (rank, role, _) in gang.ranks() {
+        let port = gang.reserves_ports(role).then(|| 4000 + rank.0 as u16);
+        roles[role.0].push(Peer { address: format!("10.0.0.{rank}"), port });
+    }
+    let (own_role, own_index) = gang.place(Rank(rank)).expect("a rank of the gang");
+    template.fill(&Roster { roles: &roles, own_role, own_index }, |hole| match hole {
+        Variable::Rank | Variable::ProcessRank => rank.to_string(),
+        Variable::RoleIndex => own_index.to_string(),
+        Variable::LeaderAddress | Variable::LeaderHost => "10.0.0.0".into(),
+        Variable::NodeAddress => format!("10.0.0.{rank}"),
+        Variable::FreePort => "4000".into(),
+        Variable::FilesRoot => "<files>".into(),
+        other => format!("<{other:?}>"),
+    })
+}
+
+/// The variables of one replica, those of the main container behind a `*`. A `?` marks those that yield to the
+/// manifest's.
+pub(crate) fn environment(manifest: &Value, rank: u32) -> String {
+    let admitted = admitted(manifest);
+    let (role, _) = admitted.gang.place(Rank(rank)).expect("a rank of the gang");
+    let role = admitted.gang.role(role);
+    let show = |mark: &str, variable: &EnvTemplate| {
+        let yields = if variable.user_wins { "?" } else { "" };
+        let value = filled(&admitted, rank, &variable.value);
+        format!("{mark}{}{yields}={value}", variable.name)
+    };
+    let all = role.env.iter().map(|variable| show("", variable));
+    let main = role.main_env.iter().map(|variable| show("*", variable));
+    all.chain(main).collect::<Vec<_>>().join("\n")
+}
+
+/// The files of one replica, each behind its path and mode.
+pub(crate) fn files(manifest: &Value, rank: u32) -> String {
+    let admitted = admitted(manifest);
+    let (role, _) = admitted.gang.place(Rank(rank)).expect("a rank of the gang");
+    let role = admitted.gang.role(role);
+    let show = |file: &FileTemplate| {
+        let FileTemplate { path, mode, content } = file;
+        format!("--- {path} {mode:o}\n{}", filled(&admitted, rank, content))
+    };
+    role.files.iter().map(show).collect()
+}
+
+/// A job of a v1 training kind with so many replicas of these types. `main` is the name of their container.
+pub(crate) fn training_job(
+    (kind, specs, main): (&str, &str, &str),
+    types: &[(&str, u32)],
+) -> Value {
+    let container =
+        json!({"name": main, "image": "python:3.12", "command": ["python", "train.py"]});
+    let replicas: Map<String, Value> = types
+        .iter()
+        .map(|(name, count)| {
+            let template = json!({"spec": {"containers": [container]}});
+            ((*name).to_owned(), json!({"replicas": count, "template": template}))
+        })
+        .collect();
+    json!({
+        "apiVersion": "kubeflow.org/v1",
+        "kind": kind,
+        "metadata": {"name": "train"},
+        "spec": {specs: replicas},
+    })
+}
+
+/// The labels of the training operators that each replica carries, one replica a line.
+pub(crate) fn labels(manifest: &Value) -> String {
+    let Admitted { key, gang, .. } = admitted(manifest);
+    let line = |(rank, role, index): (Rank, muster_model::RoleIndex, u32)| {
+        let labels = replica_labels(&key, &gang, rank);
+        let short = selector(&labels).replace("training.kubeflow.org/", "");
+        format!("{}: {short}", gang.role(role).replica_name(&key.name, index))
+    };
+    gang.ranks().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -11,10 +11,11 @@ use muster_model::{FieldError, FieldPath, JobKey, JobName, Namespace, Problem};
 use serde_json::Value;
 
 use crate::admit::{AdmitContext, Admitted, Rejection, admit};
+use crate::kind::{self, Kind};
 use crate::pytorch::LAUNCHER;
 
-/// What may change below `spec`. The last three have no effect in Muster.
-const MUTABLE: [&str; 8] = [
+/// What may change below `spec` of the v1 training kinds. The last three have no effect in Muster.
+pub(crate) const TRAINING: [&str; 8] = [
     "spec.runPolicy.activeDeadlineSeconds",
     "spec.runPolicy.backoffLimit",
     "spec.runPolicy.cleanPodPolicy",
@@ -55,6 +56,7 @@ pub fn admit_update(
     if admitted.manifest == *stored {
         return Ok(Update::Unchanged);
     }
+    let mutable = kind::of_manifest(&admitted.manifest).map_or(&[][..], Kind::mutable);
     let mut errors = Vec::new();
     for names in [
         &["apiVersion"][..],
@@ -66,7 +68,7 @@ pub fn admit_update(
     ] {
         let path = names.iter().fold(FieldPath::root(), |path, name| path.field(name));
         let (old, new) = (value_at(stored, names), value_at(&admitted.manifest, names));
-        compare(old, new, &path, &mut errors);
+        compare((old, new), &path, mutable, &mut errors);
     }
     if !errors.is_empty() {
         let key = stored_key(stored, &admitted.key);
@@ -92,28 +94,28 @@ fn stored_key(stored: &Value, new: &JobKey) -> JobKey {
 
 /// Lists the places where two values differ and may not.
 fn compare(
-    old: Option<&Value>,
-    new: Option<&Value>,
+    (old, new): (Option<&Value>, Option<&Value>),
     path: &FieldPath,
+    mutable: &[&str],
     errors: &mut Vec<FieldError>,
 ) {
     let empty = Value::Object(serde_json::Map::new());
     let implied = OPTIONAL.contains(&path.as_str()).then_some(&empty);
     let old = old.filter(|value| !value.is_null()).or(implied);
     let new = new.filter(|value| !value.is_null()).or(implied);
-    if old == new || MUTABLE.contains(&path.as_str()) {
+    if old == new || mutable.contains(&path.as_str()) {
         return;
     }
     match (old, new) {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let added = new.keys().filter(|key| !old.contains_key(*key));
             for key in old.keys().chain(added) {
-                compare(old.get(key), new.get(key), &path.field(key), errors);
+                compare((old.get(key), new.get(key)), &path.field(key), mutable, errors);
             }
         }
         (Some(Value::Array(old)), Some(Value::Array(new))) if old.len() == new.len() => {
             for (index, (old, new)) in old.iter().zip(new).enumerate() {
-                compare(Some(old), Some(new), &path.index(index), errors);
+                compare((Some(old), Some(new)), &path.index(index), mutable, errors);
             }
         }
         _ => errors.push(FieldError::new(path.clone(), Problem::Forbidden, "is immutable")),

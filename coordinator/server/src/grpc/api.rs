@@ -107,7 +107,7 @@ impl ApiContext {
         (kind, namespace, name): (&str, &str, &str),
     ) -> Result<(JobId, JobKey), Status> {
         let namespace = apply::namespace(namespace)?;
-        let Resource::Jobs(kind) = resource(kind)? else {
+        let Resource::Jobs(kind) = job_resource(kind)? else {
             return Err(Status::invalid_argument("this needs a job"));
         };
         let name = JobName::new(name)
@@ -140,6 +140,19 @@ impl ApiContext {
     }
 }
 
+/// The kind of the pods that are jobs of their own.
+pub(super) fn bare_pod() -> JobKind {
+    JobKind("Pod".to_owned())
+}
+
+/// As [`resource`], for those who mean jobs: then a pod is one that was submitted as such.
+pub(super) fn job_resource(kind: &str) -> Result<Resource, Status> {
+    Ok(match resource(kind)? {
+        Resource::Pods => Resource::Jobs(Some(bare_pod())),
+        other => other,
+    })
+}
+
 /// The resource that a kind, plural, singular or short name means, in any case.
 pub(super) fn resource(kind: &str) -> Result<Resource, Status> {
     let wanted = kind.to_ascii_lowercase();
@@ -148,13 +161,17 @@ pub(super) fn resource(kind: &str) -> Result<Resource, Status> {
         names.contains(&wanted.as_str()) || facts.short_names.contains(&wanted.as_str())
     });
     match (wanted.as_str(), job) {
+        // Jobs of all kinds, of which that of batch/v1 is one.
+        ("" | "job" | "jobs", _) => Ok(Resource::Jobs(None)),
+        ("job.batch" | "jobs.batch", _) => Ok(Resource::Jobs(Some(JobKind("Job".to_owned())))),
+        // Replicas; those that were submitted as pods are among them.
+        ("pod" | "pods" | "po", _) => Ok(Resource::Pods),
         (_, Some(facts)) => Ok(Resource::Jobs(Some(facts.job_kind()))),
-        ("" | "job" | "jobs", None) => Ok(Resource::Jobs(None)),
-        ("pod" | "pods" | "po", None) => Ok(Resource::Pods),
         ("node" | "nodes" | "no", None) => Ok(Resource::Nodes),
         ("event" | "events" | "ev", None) => Ok(Resource::Events),
         _ => {
-            let known: Vec<&str> = supported().map(|facts| facts.plural).collect();
+            let listed = supported().map(|facts| facts.plural);
+            let known: Vec<&str> = listed.filter(|plural| *plural != "pods").collect();
             Err(with_code(
                 Code::InvalidArgument,
                 "M1002",
@@ -226,7 +243,16 @@ impl wire::muster_server::Muster for Api {
             Resource::Pods => {
                 let (name, namespace) =
                     (request.name.clone(), apply::namespace(&request.namespace)?);
+                let submitted = JobName::new(name.as_str()).ok().map(|name| JobKey {
+                    namespace: namespace.clone(),
+                    kind: bare_pod(),
+                    name,
+                });
                 let find = move |state: &State| {
+                    let id = submitted.and_then(|key| state.job_id(&key));
+                    if let Some(id) = id {
+                        return context.job(state, id);
+                    }
                     let mut all = state
                         .tables()
                         .replicas

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_kinds::{
-    AdmitContext, Admitted, Document, Rejection, SUBMIT_DIR, Update, admit, admit_update,
+    AdmitContext, Admitted, Document, Rejection, Runtimes, SUBMIT_DIR, Update, admit, admit_update,
     parse_documents,
 };
 use muster_model::{
@@ -73,8 +73,11 @@ pub(super) async fn apply(
         let message = "the manifest is empty: it has no document with a kind";
         return Err(with_code(Code::InvalidArgument, "M1003", message));
     }
-    let context =
-        AdmitContext { namespace: namespace(&request.namespace)?, name_suffix: name_suffix() };
+    let context = AdmitContext {
+        namespace: namespace(&request.namespace)?,
+        name_suffix: name_suffix(),
+        runtimes: Runtimes::shipped(),
+    };
     // Before anything is looked up: a refusal shall not tell what there is.
     for document in &documents {
         let named = document.value.pointer("/metadata/namespace").and_then(Value::as_str);

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::api::{ApiContext, Resource, resource};
+use super::api::{ApiContext, Resource, job_resource};
 use super::status::status_of;
 use crate::objects::job_ref;
 
@@ -28,7 +28,7 @@ pub(super) fn watch(
     context: ApiContext,
     request: wire::WatchRequest,
 ) -> Result<ReceiverStream<Result<wire::WatchEvent, Status>>, Status> {
-    let resource = resource(&request.kind)?;
+    let resource = job_resource(&request.kind)?;
     if !matches!(resource, Resource::Jobs(_) | Resource::Nodes) {
         return Err(Status::unimplemented("only jobs and nodes can be watched"));
     }

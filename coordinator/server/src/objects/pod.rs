@@ -1,6 +1,6 @@
 //! A replica as the pod that an operator on Kubernetes would have made for it.
 
-use muster_kinds::{replica_labels, replica_name, rfc3339};
+use muster_kinds::{replica_labels, rfc3339};
 use muster_model::{GangPhase, ReplicaId, ReplicaPhase};
 use muster_proto::v1 as wire;
 use muster_state::{Job, Replica, State};
@@ -18,7 +18,7 @@ pub(crate) fn pod_ref(job: &Job, replica: &Replica, id: ReplicaId) -> wire::Ref 
 
 fn name(job: &Job, replica: &Replica, id: ReplicaId) -> String {
     let index = job.gang.place(id.rank).map_or(0, |(_, index)| index);
-    replica_name(&job.key.name, &job.gang.role(replica.role).name, index)
+    job.gang.role(replica.role).replica_name(&job.key.name, index)
 }
 
 /// The object of a replica's pod; `None` when the replica is not there.

@@ -2,7 +2,7 @@
 
 use muster_coordinator_core::Beat;
 use muster_model::{
-    Attempt, Exit, ExitStatus, Fence, Generation, JobId, Millis, NodeName, Rank, ReplicaId,
+    Attempt, Exit, ExitStatus, Fence, Generation, JobId, Millis, NodeName, Peer, Rank, ReplicaId,
     ResourceName,
 };
 use muster_proto::v1 as wire;
@@ -66,6 +66,12 @@ pub(super) fn register(hello: &wire::Hello, name: NodeName) -> RegisterNode {
     }
 }
 
+fn peer_role(replicas: &[Peer]) -> wire::PeerRole {
+    let peer =
+        |peer: &Peer| wire::Peer { address: peer.address.clone(), port: peer.port.map(u32::from) };
+    wire::PeerRole { replicas: replicas.iter().map(peer).collect() }
+}
+
 /// A heartbeat.
 pub(super) fn beat(wire: &wire::Heartbeat) -> Beat {
     let wire::Heartbeat { number, hearing, lapses, heard } = *wire;
@@ -85,6 +91,7 @@ pub(super) fn order(ordered: &Ordered) -> wire::Order {
             leader_address: context.leader_address.clone(),
             store_port: context.store_port.map(u32::from),
             free_port: context.free_port.map(u32::from),
+            peer_roles: context.peers.iter().map(|role| peer_role(role)).collect(),
         }),
         Order::Stop { grace } => What::Stop(wire::Stop { grace_ms: grace.0 }),
         Order::Clear => What::Clear(wire::Clear {}),

@@ -1,6 +1,6 @@
 //! Opening generations: all replicas prepare, and when every one of them is ready they start together.
 
-use muster_model::{Fence, GangPhase, JobId, ReplicaPhase};
+use muster_model::{Fence, GangPhase, JobId, Peer, ReplicaPhase};
 
 use super::{placement, set_gang_phase};
 use crate::draft::Draft;
@@ -41,12 +41,33 @@ pub(super) fn open(draft: &mut Draft<'_>, job: JobId) {
     };
     let leader_address =
         draft.node(leader.node).map(|node| node.address.clone()).unwrap_or_default();
+    let (store_port, free_port) = ports;
+    let peers = peers(draft, job);
     let mut gang = draft.the_gang(job).clone();
     gang.opened = Some(draft.now);
-    gang.rendezvous =
-        Some(OpenRendezvous { leader_address, store_port: ports.0, free_port: ports.1 });
+    gang.rendezvous = Some(OpenRendezvous { leader_address, store_port, free_port, peers });
     draft.set_gang(job, Some(gang));
     set_gang_phase(draft, job, GangPhase::Running);
+}
+
+/// Where every replica is, for a gang whose templates name them.
+fn peers(draft: &Draft<'_>, job: JobId) -> Vec<Vec<Peer>> {
+    let spec = &draft.the_job(job).gang;
+    let mut roles = Vec::new();
+    if !spec.mentions_peers() {
+        return roles;
+    }
+    roles.resize_with(spec.roles.len(), Vec::new);
+    for (rank, role, _) in spec.ranks() {
+        let replica = draft.replica(replica_id(job, rank)).expect("a placed gang is whole");
+        let address = draft.node(replica.node).map(|node| node.address.clone());
+        let port = match replica.phase {
+            ReplicaPhase::Ready { free_port, .. } => free_port,
+            _ => None,
+        };
+        roles[role.0].push(Peer { address: address.unwrap_or_default(), port });
+    }
+    roles
 }
 
 /// The delay before a restart is over.

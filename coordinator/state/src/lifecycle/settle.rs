@@ -4,7 +4,7 @@ use muster_model::{AfterStop, GangPhase, JobId, JobPhase, SuccessRule};
 
 use super::{finish, generation, judge, placement};
 use crate::draft::Draft;
-use crate::record::Gang;
+use crate::record::{Gang, replica_id};
 
 /// Takes the step that the gang's phase and tally call for, if any. Idempotent.
 pub(super) fn settle(draft: &mut Draft<'_>, job: JobId) {
@@ -48,5 +48,10 @@ fn has_succeeded(draft: &Draft<'_>, job: JobId) -> bool {
     match spec.success {
         SuccessRule::All(role) => gang.tally[role.0].succeeded == spec.role(role).replicas,
         SuccessRule::Any(role) => gang.tally[role.0].succeeded > 0,
+        SuccessRule::First(role) => {
+            let first = spec.ranks().find(|(_, of, _)| *of == role);
+            let replica = first.and_then(|(rank, ..)| draft.replica(replica_id(job, rank)));
+            replica.is_some_and(|replica| replica.phase.is_success())
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod cut_off;
 mod nodes;
+mod peers;
 mod random;
 mod scenarios;
 mod world;

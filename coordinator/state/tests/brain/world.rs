@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use muster_model::{
     ConditionType, ContainerSpec, Exit, ExitStatus, Fence, GangPhase, GangSpec, GenerationContext,
-    JobId, JobKey, JobKind, JobName, JobPhase, LabelChange, Millis, Namespace, NodeId, NodeName,
-    Placement, PodSpec, Reason, Rendezvous, ReplicaId, RequestId, Resources, RestartPolicy,
-    RoleIndex, RoleName, RoleSpec, RunPolicy, SchedulingPolicy, SuccessRule, Timestamp, Toleration,
-    Uid,
+    JobId, JobKey, JobKind, JobName, JobPhase, LabelChange, Millis, Namespace, Naming, NodeId,
+    NodeName, Placement, PodSpec, Reason, Rendezvous, ReplicaId, RequestId, Resources,
+    RestartPolicy, RoleIndex, RoleName, RoleSpec, RunPolicy, SchedulingPolicy, SuccessRule,
+    Timestamp, Toleration, Uid,
 };
 use muster_state::{
     Accepted, Apply, BindGang, Body, Changes, Command, CordonNode, CreateJob, CutOff, DeleteJob,
@@ -88,7 +88,10 @@ impl Shape {
                 ..PodSpec::default()
             },
             env: Vec::new(),
+            main_env: Vec::new(),
+            files: Vec::new(),
             processes: 1,
+            naming: Naming::default(),
         };
         let mut roles = Vec::new();
         if self.masters > 0 {

@@ -27,13 +27,6 @@ pub(super) fn read(
     if image.nonempty().is_none() && (image.text().is_some() || !image.is_set()) {
         to.required(image.path(), "name an image; the process runtime maps it to an environment");
     }
-    let command = node.field("command");
-    if command.items().next().is_none() && node.field("args").items().next().is_none() {
-        to.note(
-            command.path(),
-            "without a command, only the container runtime knows what to run: the image's entry point",
-        );
-    }
     let amounts = resources::read(&node.field("resources"), to);
     env::refuse_env_from(&node.field("envFrom"), to);
     ContainerSpec {

@@ -1,12 +1,10 @@
 //! The variables that every container of a PyTorchJob is given.
 
-use muster_model::{EnvTemplate, Part, Template, Variable};
+use muster_model::{EnvTemplate, Template, Variable};
 
 use super::elastic::Elastic;
 use super::launch::{Launch, Nproc};
 use super::rendezvous::{Plan, injected};
-use crate::findings::Findings;
-use crate::roles::Replicas;
 
 /// All that the variables depend on.
 pub(super) struct EnvPlan<'p> {
@@ -106,27 +104,4 @@ fn of_torchrun(plan: &EnvPlan<'_>, processes: u32, world: u64) -> Vec<(&'static 
         ("TORCHELASTIC_MAX_RESTARTS", number(restarts)),
         ("TORCHELASTIC_RUN_ID", id.map_or_else(|| hole(Variable::JobUid), Template::text)),
     ]
-}
-
-/// Warns of variables that the manifest sets to something else.
-pub(super) fn warn_of_overridden(one: &Replicas<'_>, env: &[EnvTemplate], to: &mut Findings) {
-    let containers = one.node.field("template").field("spec").field("containers");
-    for container in containers.items() {
-        for variable in container.field("env").items() {
-            let name = variable.field("name");
-            let Some(ours) =
-                env.iter().find(|ours| !ours.user_wins && Some(ours.name.as_str()) == name.text())
-            else {
-                continue;
-            };
-            let value = variable.field("value");
-            let same = match ours.value.0.as_slice() {
-                [Part::Text(text)] => value.text() == Some(text),
-                _ => false,
-            };
-            if !same {
-                to.overridden(variable.path(), &ours.name);
-            }
-        }
-    }
 }

@@ -3,13 +3,12 @@
 //! By default in the gang's own store, which Muster keeps beside rank 0 and renews for every
 //! generation. A job that names another place or another way gets what upstream would give it.
 
-use muster_model::{EnvTemplate, JobName, Part, RoleName, Template, Variable};
+use muster_model::{EnvTemplate, JobName, Part, Template, Variable};
 
 use super::elastic::Elastic;
-use super::{MASTER, RULES, WORKER, inspect};
+use super::{MASTER, PORT, WORKER, inspect};
 use crate::findings::Findings;
 use crate::kind::Job;
-use crate::replica::replica_name;
 use crate::roles::Replicas;
 
 /// What torchrun is told.
@@ -65,17 +64,14 @@ pub(super) fn plan(
 /// `<rdzvHost or <job>-worker-0>:<rdzvPort or the Worker's port>`. The name of rank 0's replica stands for its address.
 fn endpoint(job: &Job<'_>, elastic: &Elastic<'_>, all: &[Replicas<'_>]) -> Template {
     let worker = all.iter().find(|one| one.role == WORKER);
-    let declared = worker
-        .and_then(|worker| worker.pod.containers.get(worker.pod.main))
-        .and_then(|main| main.ports.iter().find(|port| port.name == RULES.pod.port_name))
-        .map_or(RULES.pod.port, |port| port.port);
+    let declared = worker.map_or(PORT.1, |worker| worker.declared_port(PORT));
     let port = elastic.port.unwrap_or(i64::from(declared));
     let leader = match all.first() {
         Some(first) if first.role == MASTER => MASTER,
         _ => WORKER,
     };
     let leader = JobName::new(job.name)
-        .map(|name| replica_name(&name, &RoleName(leader.to_owned()), 0))
+        .map(|name| format!("{name}-{}-0", leader.to_ascii_lowercase()))
         .unwrap_or_default();
     let host = match elastic.host {
         None => Part::Hole(Variable::LeaderHost),

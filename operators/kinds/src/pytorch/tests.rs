@@ -1,4 +1,4 @@
-use muster_model::{EnvTemplate, GangSpec, Rendezvous, SuccessRule, Variable};
+use muster_model::{EnvTemplate, GangSpec, Rendezvous, Roster, SuccessRule, Variable};
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,7 +17,7 @@ fn torchrun(manifest: Value) -> Value {
 }
 
 fn show(variable: &EnvTemplate) -> String {
-    let value = variable.value.fill(|hole| match hole {
+    let value = variable.value.fill(&Roster::empty(), |hole| match hole {
         Variable::JobUid => "<uid>".into(),
         other => format!("<{other:?}>"),
     });

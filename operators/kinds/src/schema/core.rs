@@ -3,7 +3,7 @@
 use super::Type::{self, Any, Flag, Int32, Int64, List, Map, Object as Obj, Quantity, Text};
 use super::lifecycle::{LIFECYCLE, POD_SECURITY, PROBE, SECURITY};
 use super::scheduling::{AFFINITY, SPREAD, TOLERATION};
-use super::{Object, ignored, instead, quiet, refused, used};
+use super::{Field, Object, ignored, instead, quiet, refused, used};
 
 const TEXTS: Type = List(&Text);
 const TEXT_MAP: Type = Map(&Text);
@@ -37,53 +37,63 @@ pub(crate) static POD_TEMPLATE: Object = Object {
     fields: &[used("metadata", Obj(&METADATA)), used("spec", Obj(&POD))],
 };
 
-static POD: Object = Object {
-    name: "PodSpec",
-    fields: &[
-        used("containers", List(&Obj(&CONTAINER))),
-        used("initContainers", List(&Obj(&CONTAINER))),
-        used("volumes", List(&Obj(&VOLUME))),
-        used("nodeSelector", TEXT_MAP),
-        used("affinity", Obj(&AFFINITY)),
-        used("tolerations", List(&Obj(&TOLERATION))),
-        used("priorityClassName", Text),
-        used("restartPolicy", Text),
-        used("terminationGracePeriodSeconds", Int64),
-        refused("ephemeralContainers", Any, "add it to containers"),
-        refused("resourceClaims", Any, "ask for devices under resources.limits"),
-        instead("activeDeadlineSeconds", Int64, "use spec.runPolicy.activeDeadlineSeconds"),
-        ignored("dnsConfig", Any),
-        ignored("hostAliases", List(&Any)),
-        ignored("hostIPC", Flag),
-        ignored("hostPID", Flag),
-        ignored("hostUsers", Flag),
-        ignored("hostname", Text),
-        ignored("hostnameOverride", Text),
-        instead("imagePullSecrets", List(&Any), "log in to the registry on the nodes"),
-        instead("nodeName", Text, "use nodeSelector"),
-        ignored("os", Any),
-        ignored("overhead", Map(&Quantity)),
-        ignored("preemptionPolicy", Text),
-        ignored("priority", Int32),
-        ignored("readinessGates", List(&Any)),
-        instead("resources", Obj(&RESOURCES), "set them on the containers"),
-        ignored("runtimeClassName", Text),
-        ignored("schedulingGates", List(&Any)),
-        ignored("securityContext", Obj(&POD_SECURITY)),
-        ignored("shareProcessNamespace", Flag),
-        ignored("subdomain", Text),
-        ignored("topologySpreadConstraints", List(&Obj(&SPREAD))),
-        ignored("workloadRef", Any),
-        quiet("automountServiceAccountToken", Flag),
-        quiet("dnsPolicy", Text),
-        quiet("enableServiceLinks", Flag),
-        quiet("hostNetwork", Flag),
-        quiet("schedulerName", Text),
-        quiet("serviceAccount", Text),
-        quiet("serviceAccountName", Text),
-        quiet("setHostnameAsFQDN", Flag),
-    ],
-};
+/// The deadline first, see [`acted_on`].
+static POD_FIELDS: [Field; 42] = [
+    instead("activeDeadlineSeconds", Int64, "use spec.runPolicy.activeDeadlineSeconds"),
+    used("containers", List(&Obj(&CONTAINER))),
+    used("initContainers", List(&Obj(&CONTAINER))),
+    used("volumes", List(&Obj(&VOLUME))),
+    used("nodeSelector", TEXT_MAP),
+    used("affinity", Obj(&AFFINITY)),
+    used("tolerations", List(&Obj(&TOLERATION))),
+    used("priorityClassName", Text),
+    used("restartPolicy", Text),
+    used("terminationGracePeriodSeconds", Int64),
+    refused("ephemeralContainers", Any, "add it to containers"),
+    refused("resourceClaims", Any, "ask for devices under resources.limits"),
+    ignored("dnsConfig", Any),
+    ignored("hostAliases", List(&Any)),
+    ignored("hostIPC", Flag),
+    ignored("hostPID", Flag),
+    ignored("hostUsers", Flag),
+    ignored("hostname", Text),
+    ignored("hostnameOverride", Text),
+    instead("imagePullSecrets", List(&Any), "log in to the registry on the nodes"),
+    instead("nodeName", Text, "use nodeSelector"),
+    ignored("os", Any),
+    ignored("overhead", Map(&Quantity)),
+    ignored("preemptionPolicy", Text),
+    ignored("priority", Int32),
+    ignored("readinessGates", List(&Any)),
+    instead("resources", Obj(&RESOURCES), "set them on the containers"),
+    ignored("runtimeClassName", Text),
+    ignored("schedulingGates", List(&Any)),
+    ignored("securityContext", Obj(&POD_SECURITY)),
+    ignored("shareProcessNamespace", Flag),
+    ignored("subdomain", Text),
+    ignored("topologySpreadConstraints", List(&Obj(&SPREAD))),
+    ignored("workloadRef", Any),
+    quiet("automountServiceAccountToken", Flag),
+    quiet("dnsPolicy", Text),
+    quiet("enableServiceLinks", Flag),
+    quiet("hostNetwork", Flag),
+    quiet("schedulerName", Text),
+    quiet("serviceAccount", Text),
+    quiet("serviceAccountName", Text),
+    quiet("setHostnameAsFQDN", Flag),
+];
+
+static POD: Object = Object { name: "PodSpec", fields: &POD_FIELDS };
+
+/// The spec of a pod that is no part of a job, and has the deadline itself.
+pub(crate) static BARE_POD: Object = Object { name: "PodSpec", fields: &BARE_POD_FIELDS };
+
+static BARE_POD_FIELDS: [Field; 42] = acted_on(POD_FIELDS);
+
+const fn acted_on(mut fields: [Field; 42]) -> [Field; 42] {
+    fields[0] = used("activeDeadlineSeconds", Int64);
+    fields
+}
 
 static CONTAINER: Object = Object {
     name: "Container",
@@ -136,7 +146,7 @@ pub(crate) static RESOURCES: Object = Object {
     ],
 };
 
-static ENV: Object = Object {
+pub(crate) static ENV: Object = Object {
     name: "EnvVar",
     fields: &[used("name", Text), used("value", Text), used("valueFrom", Obj(&ENV_SOURCE))],
 };
@@ -176,7 +186,7 @@ static ENV_FROM: Object = Object {
     ],
 };
 
-static NAME_REF: Object =
+pub(crate) static NAME_REF: Object =
     Object { name: "ConfigMapEnvSource", fields: &[used("name", Text), used("optional", Flag)] };
 
 static MOUNT: Object = Object {

@@ -1,4 +1,4 @@
-use muster_model::{Condition, Rank};
+use muster_model::{Condition, Rank, RoleIndex};
 
 use super::*;
 use crate::replica::replica_labels;
@@ -160,6 +160,6 @@ fn replicas_carry_the_labels_of_the_operator() {
         labels.get("training.kubeflow.org/job-role").cloned()
     };
     assert_eq!((master(0).as_deref(), master(1)), (Some("master"), None));
-    let name = crate::replica_name(&without.key.name, &RoleName("Worker".into()), 1);
+    let name = without.gang.role(RoleIndex(0)).replica_name(&without.key.name, 1);
     assert_eq!(name, "ddp-worker-1");
 }

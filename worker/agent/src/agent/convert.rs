@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use muster_agent_core::{Observation, Order};
 use muster_model::{
     Attempt, Exit, ExitStatus, Fence, Generation, GenerationContext, JobId, LaunchSpec, Millis,
-    Rank, ReplicaId, Resources,
+    Peer, Rank, ReplicaId, Resources,
 };
 use muster_proto::v1 as wire;
 use tracing::warn;
@@ -82,6 +82,7 @@ pub(super) fn order(wire: wire::Order) -> Option<(ReplicaId, Fence, Order)> {
             leader_address: run.leader_address,
             store_port: run.store_port.and_then(|port| u16::try_from(port).ok()),
             free_port: run.free_port.and_then(|port| u16::try_from(port).ok()),
+            peers: run.peer_roles.into_iter().map(peers).collect(),
         }),
         wire::order::What::Stop(stop) => Order::Stop(Millis(stop.grace_ms)),
         wire::order::What::Clear(_) => Order::Clear,
@@ -92,4 +93,12 @@ pub(super) fn order(wire: wire::Order) -> Option<(ReplicaId, Fence, Order)> {
 /// Capacities by name, in base units.
 pub(super) fn capacity(resources: &Resources) -> HashMap<String, u64> {
     resources.iter().map(|(name, amount)| (name.to_string(), amount)).collect()
+}
+
+fn peers(role: wire::PeerRole) -> Vec<Peer> {
+    let peer = |peer: wire::Peer| Peer {
+        address: peer.address,
+        port: peer.port.and_then(|port| u16::try_from(port).ok()),
+    };
+    role.replicas.into_iter().map(peer).collect()
 }

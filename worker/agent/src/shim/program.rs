@@ -56,6 +56,7 @@ pub(super) fn resolve(
         local_rank: moment.local_rank,
         gpus: &container.plan.gpus,
         marker: &launch.marker,
+        files_root: "",
     })?;
     let argv = launch::argv(container.spec, &environment)?;
     let look = || -> Result<_, Failure> {

@@ -113,6 +113,7 @@ mod tests {
             leader_address: "::1".into(),
             store_port: Some(1),
             free_port: None,
+            peers: Vec::new(),
         });
         assert_eq!(read::<Order>(&line(&start)), Some(start));
 

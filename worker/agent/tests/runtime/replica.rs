@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_model::{
     Attempt, ContainerSpec, EnvSource, EnvVar, Fence, Generation, GenerationContext, JobId, JobKey,
-    JobKind, JobName, LaunchSpec, Millis, Namespace, PodSpec, Rank, ReplicaId, RestartPolicy,
-    RoleIndex, RoleName, RoleSpec, Uid,
+    JobKind, JobName, LaunchSpec, Millis, Namespace, Naming, PodSpec, Rank, ReplicaId,
+    RestartPolicy, RoleIndex, RoleName, RoleSpec, Uid,
 };
 
 /// A job's uid that no other test, of this run or another, has.
@@ -64,11 +64,15 @@ pub(crate) fn replica(job: &Uid, main: ContainerSpec) -> LaunchSpec {
                 ..PodSpec::default()
             },
             env: Vec::new(),
+            main_env: Vec::new(),
+            files: Vec::new(),
             processes: 1,
+            naming: Naming::default(),
         },
         gang_size: 2,
         replicas_on_node: 1,
         holds_store: false,
+        reserves_port: false,
         witnesses: Vec::new(),
         submit_dir: None,
     }
@@ -96,5 +100,6 @@ pub(crate) fn opening(spec: &LaunchSpec) -> GenerationContext {
         leader_address: "127.0.0.1".into(),
         store_port: Some(29_500),
         free_port: Some(29_501),
+        peers: Vec::new(),
     }
 }

@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    ContainerSpec, EnvSource, GenerationContext, LaunchSpec, ResourceName, Variable,
+    ContainerSpec, EnvSource, GenerationContext, LaunchSpec, ResourceName, Roster, Variable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,8 @@ pub struct Inputs<'a> {
     pub gpus: &'a [u32],
     /// The replica's marker.
     pub marker: &'a str,
+    /// What stands in front of the paths of the role's files ([`Variable::FilesRoot`]).
+    pub files_root: &'a str,
 }
 
 /// The value of a variable in a composed environment.
@@ -143,13 +145,16 @@ fn manifest<'a>(inputs: &Inputs<'a>, layers: &mut Layers) -> Result<Vec<&'a str>
 
 fn injected(inputs: &Inputs<'_>, manifest: &[&str], layers: &mut Layers) -> Result<(), Error> {
     use Variable::{FreePort, LeaderAddress, LeaderHost, StorePort};
-    for template in &inputs.spec.role.env {
+    let role = &inputs.spec.role;
+    let is_main = role.pod.main_container().name == inputs.container.name;
+    let of_main = if is_main { role.main_env.as_slice() } else { &[] };
+    for template in role.env.iter().chain(of_main) {
         if template.user_wins && manifest.contains(&template.name.as_str()) {
             continue;
         }
         let mentions = |variable| template.value.mentions(variable);
-        let needs_opening =
-            [LeaderAddress, LeaderHost, StorePort, FreePort].into_iter().any(mentions);
+        let needs_opening = template.value.mentions_peers()
+            || [LeaderAddress, LeaderHost, StorePort, FreePort].into_iter().any(mentions);
         let value = match inputs.opened {
             None if needs_opening => continue,
             opened => {
@@ -163,7 +168,12 @@ fn injected(inputs: &Inputs<'_>, manifest: &[&str], layers: &mut Layers) -> Resu
                     port(StorePort, opened.store_port, "rendezvous store's port")?;
                     port(FreePort, opened.free_port, "free port")?;
                 }
-                template.value.fill(|variable| hole(variable, inputs))
+                let roster = Roster {
+                    roles: opened.map_or(&[], |opened| &opened.peers),
+                    own_role: inputs.spec.role_index,
+                    own_index: inputs.spec.index_in_role,
+                };
+                template.value.fill(&roster, |variable| hole(variable, inputs))
             }
         };
         layers.set(&template.name, &value);
@@ -195,6 +205,7 @@ fn hole(variable: Variable, inputs: &Inputs<'_>) -> String {
         Variable::JobUid => spec.job_uid.to_string(),
         Variable::Threads => threads(spec, inputs.node.millicores).to_string(),
         Variable::NodeAddress => inputs.node.address.clone(),
+        Variable::FilesRoot => inputs.files_root.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 use muster_model::{
-    Attempt, ContainerSpec, Generation, JobId, JobKey, JobKind, JobName, Namespace, PodSpec, Rank,
-    RestartPolicy, RoleIndex, RoleName, RoleSpec, Uid,
+    Attempt, ContainerSpec, Generation, JobId, JobKey, JobKind, JobName, Namespace, Naming,
+    PodSpec, Rank, RestartPolicy, RoleIndex, RoleName, RoleSpec, Uid,
 };
 use proptest::prelude::*;
 
@@ -37,11 +37,15 @@ fn spec(id: ReplicaId, fence: Fence) -> Box<LaunchSpec> {
             restart: RestartPolicy::OnFailure,
             pod,
             env: Vec::new(),
+            main_env: Vec::new(),
+            files: Vec::new(),
             processes: 1,
+            naming: Naming::default(),
         },
         gang_size: 1,
         replicas_on_node: 1,
         holds_store: true,
+        reserves_port: false,
         witnesses: Vec::new(),
         submit_dir: None,
     })
@@ -53,6 +57,7 @@ fn context(generation: u32) -> GenerationContext {
         leader_address: "127.0.0.1".into(),
         store_port: Some(1),
         free_port: Some(2),
+        peers: Vec::new(),
     }
 }
 

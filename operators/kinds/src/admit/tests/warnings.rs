@@ -117,8 +117,8 @@ fn surprises_are_explained() {
         ],
     );
     insta::assert_snapshot!(warnings(&odd).join("\n"), @r#"
-    spec.pytorchReplicaSpecs.Worker.template.spec.containers[0].command: without a command, only the container runtime knows what to run: the image's entry point
     spec.pytorchReplicaSpecs.Worker.template.spec.containers[0].resources.limits.memory: "512m" is not a whole number of bytes; M or Mi was probably meant
+    spec.pytorchReplicaSpecs.Worker.template.spec.containers[0].command: without a command, only the container runtime knows what to run: the image's entry point
     spec.pytorchReplicaSpecs.Worker.template.spec.restartPolicy: Worker.restartPolicy is used instead
     spec.pytorchReplicaSpecs.Worker.replicas: the Master and the Workers are 3 nodes to torchrun, but elasticPolicy allows 1 to 2
     spec.elasticPolicy.standalone: every replica trains alone, without the others

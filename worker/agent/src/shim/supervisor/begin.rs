@@ -88,7 +88,7 @@ impl Supervisor {
                 Store::reserve(&self.launch.node.address).map_err(store::plain).map_err(port)?,
             );
         }
-        if self.launch.spec.id.rank.0 == 0 {
+        if self.launch.spec.id.rank.0 == 0 || self.launch.spec.reserves_port {
             self.free_port = Some(FreePort::reserve().map_err(port)?);
         }
         Ok((self.store.as_ref().map(Store::port), self.free_port.as_ref().map(|port| port.number)))

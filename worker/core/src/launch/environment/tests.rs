@@ -1,7 +1,7 @@
 use muster_model::{
     Attempt, EnvTemplate, EnvVar, Fence, Generation, JobId, JobKey, JobKind, JobName, Namespace,
-    Part, PodSpec, Rank, ReplicaId, Resources, RestartPolicy, RoleIndex, RoleName, RoleSpec,
-    Template, Uid,
+    Naming, Part, Peer, PeerPart, PeerSet, Peers, PodSpec, Rank, ReplicaId, Resources,
+    RestartPolicy, RoleIndex, RoleName, RoleSpec, Template, Uid,
 };
 
 use super::*;
@@ -33,11 +33,15 @@ pub(in crate::launch) fn spec() -> LaunchSpec {
                 ..PodSpec::default()
             },
             env: Vec::new(),
+            main_env: Vec::new(),
+            files: Vec::new(),
             processes: 1,
+            naming: Naming::default(),
         },
         gang_size: 4,
         replicas_on_node: 2,
         holds_store: false,
+        reserves_port: false,
         witnesses: Vec::new(),
         submit_dir: None,
     }
@@ -61,6 +65,7 @@ fn opened() -> GenerationContext {
         leader_address: "10.0.0.1".into(),
         store_port: Some(29_500),
         free_port: Some(23_456),
+        peers: Vec::new(),
     }
 }
 
@@ -114,6 +119,7 @@ impl Case {
             local_rank: self.local_rank,
             gpus: &self.gpus,
             marker: "mark",
+            files_root: "",
         })
     }
 
@@ -324,4 +330,53 @@ fn unusable_names_and_values_are_refused() {
         let case = Case::new().env(vec![text(name, value)]);
         assert!(case.compose().is_err(), "{name:?}={value:?}");
     }
+}
+
+#[test]
+fn peers_are_known_once_the_generation_is_open() {
+    let endpoint = [PeerPart::Host, PeerPart::Text(":".into()), PeerPart::Port];
+    let list = |of| Peers { of, each: endpoint.to_vec(), separator: ",".into() };
+    let template = |name: &str, of| EnvTemplate {
+        name: name.into(),
+        value: Template(vec![Part::Peers(list(of))]),
+        user_wins: false,
+    };
+    let mut case = Case::new().injected(vec![
+        template("WORKERS", PeerSet::Role(RoleIndex(1))),
+        template("ME", PeerSet::Own),
+    ]);
+    let peer = |port| Peer { address: "10.0.0.7".into(), port: Some(port) };
+    let peers = vec![vec![peer(4000)], vec![peer(4001), peer(4002), peer(4003)]];
+    case.opened = Some(GenerationContext { peers, ..opened() });
+    let all = "10.0.0.7:4001,10.0.0.7:4002,10.0.0.7:4003";
+    assert_eq!(case.value("WORKERS").as_deref(), Some(all));
+    assert_eq!(case.value("ME").as_deref(), Some("10.0.0.7:4002"));
+    case.opened = None;
+    assert_eq!(case.value("WORKERS"), None);
+}
+
+#[test]
+fn some_variables_are_for_the_main_container_only() {
+    let mut case = Case::new();
+    case.spec.role.main_env = vec![hole("TASK", Variable::RoleIndex)];
+    assert_eq!(case.value("TASK").as_deref(), Some("1"));
+    let side = ContainerSpec { name: "side".into(), ..ContainerSpec::default() };
+    case.spec.role.pod.containers.insert(0, side);
+    case.spec.role.pod.main = 1;
+    assert_eq!(case.value("TASK").as_deref(), Some("1"));
+    case.spec.role.pod.main = 0;
+    let main = case.spec.role.pod.containers[1].clone();
+    let inputs = Inputs {
+        spec: &case.spec,
+        container: &main,
+        node: &case.node,
+        toolbox: &case.toolbox,
+        opened: case.opened.as_ref(),
+        local_rank: 0,
+        gpus: &[],
+        marker: "mark",
+        files_root: "",
+    };
+    let environment = compose(&inputs).expect("this case composes");
+    assert_eq!(value_of(&environment, "TASK"), None);
 }
