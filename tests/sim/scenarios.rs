@@ -56,3 +56,25 @@ fn members_come_and_go_while_everything_else_goes_on() {
     let left: u64 = reports.iter().map(|report| report.counts.members_left).sum();
     assert!(left > 8, "only {left} members have left");
 }
+
+/// Long partitions and no operator: who is cut off stops, and only then do gangs start elsewhere.
+#[test]
+fn gangs_of_cut_off_nodes_start_elsewhere_without_an_operator() {
+    let cut = |plan: Plan, cut_off| Plan {
+        rates: Rates { partition: 600, ..Rates::default() },
+        programs: Programs { longest: Span::seconds(25), ..plan.programs },
+        agents: 5,
+        storm: Span::seconds(90),
+        longest_cut: Span::seconds(60),
+        cut_off,
+        ..plan
+    };
+    let sum = |reports: &[Report], of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
+    let reports = all(|plan| cut(plan, Some(Span::seconds(6))));
+    let (overdue, given_up) =
+        (sum(&reports, |r| r.counts.overdue), sum(&reports, |r| r.counts.given_up));
+    assert!(overdue > 0 && given_up > 0, "{overdue} replicas stopped, {given_up} gangs given up");
+
+    let reports = all(|plan| cut(plan, None));
+    assert_eq!(sum(&reports, |r| r.counts.overdue + r.counts.given_up), 0, "nothing was promised");
+}
