@@ -6,6 +6,7 @@
 mod children;
 mod control;
 mod failure;
+mod files;
 mod lease;
 pub(crate) mod log_file;
 mod mounts;

@@ -11,7 +11,7 @@ mod threads;
 
 pub use base::{host_variables, path_of, portable_variables};
 pub use command::{Start, argv, candidates, start_directory};
-pub use environment::{Inputs, NodeFacts, Toolbox, compose, value_of};
+pub use environment::{Inputs, NodeFacts, Toolbox, compose, fill, value_of};
 pub use error::Error;
 pub use expand::expand;
 pub use field::field_value;

@@ -10,6 +10,7 @@ use muster_model::{ContainerSpec, GenerationContext};
 use rustix::fs::{Access, access};
 
 use super::failure::Failure;
+use super::files;
 use super::mounts::Namespaces;
 use super::record::{ContainerPlan, Launch};
 
@@ -47,17 +48,8 @@ pub(super) fn resolve(
     own: &Path,
     moment: Moment<'_>,
 ) -> Result<Program, Failure> {
-    let environment = launch::compose(&Inputs {
-        spec: &launch.spec,
-        container: container.spec,
-        node: &launch.node,
-        toolbox: &container.plan.toolbox,
-        opened: moment.opened,
-        local_rank: moment.local_rank,
-        gpus: &container.plan.gpus,
-        marker: &launch.marker,
-        files_root: "",
-    })?;
+    let root = files::root(launch, own);
+    let environment = launch::compose(&inputs(launch, container, (moment, &root)))?;
     let argv = launch::argv(container.spec, &environment)?;
     let look = || -> Result<_, Failure> {
         let (directory, notice) = directory(launch, container.spec, own)?;
@@ -69,6 +61,25 @@ pub(super) fn resolve(
             Failure::passing(format!("cannot look into the mount namespace: {error}"))
         })??;
     Ok(Program { file, argv, environment, directory, notice })
+}
+
+/// What the environment and the files of a container depend on. `root` is what stands in front of the paths of the files.
+pub(super) fn inputs<'a>(
+    launch: &'a Launch,
+    container: Container<'a>,
+    (moment, root): (Moment<'a>, &'a str),
+) -> Inputs<'a> {
+    Inputs {
+        spec: &launch.spec,
+        container: container.spec,
+        node: &launch.node,
+        toolbox: &container.plan.toolbox,
+        opened: moment.opened,
+        local_rank: moment.local_rank,
+        gpus: &container.plan.gpus,
+        marker: &launch.marker,
+        files_root: root,
+    }
 }
 
 /// When it is executed.

@@ -8,6 +8,7 @@
 //! | `exit.json` | shim, or the agent for a shim that was killed | last | nothing of it exists any more |
 //! | `shim.log` | shim | | its own complaints |
 //! | `layers/` | agent | before `launch.json` | what the containers' installers write to |
+//! | `files/` | shim | once the generation is open | the files of the job's kind |
 //! | `volumes/`, `work/`, `mounts/` | shim | | what its containers see |
 //!
 //! Files appear whole: they are written beside their place and renamed into it. They are not forced to
@@ -33,6 +34,7 @@ pub(crate) const SHIM_LOG: &str = "shim.log";
 pub(crate) const LAYERS: &str = "layers";
 pub(crate) const VOLUMES: &str = "volumes";
 pub(crate) const WORK: &str = "work";
+pub(crate) const FILES: &str = "files";
 pub(crate) const MOUNTS: &str = "mounts";
 
 /// Everything that a shim needs to know.

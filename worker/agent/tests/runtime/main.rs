@@ -4,6 +4,7 @@ mod adoption;
 mod contract;
 mod crashes;
 mod environments;
+mod files;
 mod full_disk;
 mod gpus;
 mod lab;

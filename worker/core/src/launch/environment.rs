@@ -18,7 +18,8 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    ContainerSpec, EnvSource, GenerationContext, LaunchSpec, ResourceName, Roster, Variable,
+    ContainerSpec, EnvSource, GenerationContext, LaunchSpec, ResourceName, Roster, Template,
+    Variable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -168,17 +169,24 @@ fn injected(inputs: &Inputs<'_>, manifest: &[&str], layers: &mut Layers) -> Resu
                     port(StorePort, opened.store_port, "rendezvous store's port")?;
                     port(FreePort, opened.free_port, "free port")?;
                 }
-                let roster = Roster {
-                    roles: opened.map_or(&[], |opened| &opened.peers),
-                    own_role: inputs.spec.role_index,
-                    own_index: inputs.spec.index_in_role,
-                };
-                template.value.fill(&roster, |variable| hole(variable, inputs))
+                fill(&template.value, inputs)
             }
         };
         layers.set(&template.name, &value);
     }
     Ok(())
+}
+
+/// A template of the job's kind as this replica reads it. What is known only once the generation is open is empty
+/// before.
+#[must_use]
+pub fn fill(template: &Template, inputs: &Inputs<'_>) -> String {
+    let roster = Roster {
+        roles: inputs.opened.map_or(&[], |opened| &opened.peers),
+        own_role: inputs.spec.role_index,
+        own_index: inputs.spec.index_in_role,
+    };
+    template.fill(&roster, |variable| hole(variable, inputs))
 }
 
 fn hole(variable: Variable, inputs: &Inputs<'_>) -> String {

@@ -7,6 +7,7 @@ use muster_model::GenerationContext;
 use super::super::children::Role;
 use super::super::complain;
 use super::super::failure::Failure;
+use super::super::files;
 use super::super::mounts::Namespaces;
 use super::super::ports::FreePort;
 use super::super::program::{self, Container, Moment, Program};
@@ -119,6 +120,9 @@ impl Supervisor {
                 Failure::passing(format!("cannot start the rendezvous store: {error}"))
             })?;
         }
+        let first = self.launch.spec.role.pod.init_containers.len();
+        let main = self.container(first + self.launch.spec.role.pod.main);
+        files::write(&self.launch, main, (context, &self.directory.join(WORK)))?;
         // From here on the program may bind it.
         self.free_port = None;
         let pod = &self.launch.spec.role.pod;
