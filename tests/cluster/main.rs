@@ -4,6 +4,7 @@ mod bad_input;
 mod chaos;
 mod command_line;
 mod following;
+mod kinds;
 mod lifecycle;
 mod machines;
 mod many;

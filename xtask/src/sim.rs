@@ -19,6 +19,9 @@ use crate::Findings;
 const TEST: &str =
     "seeds::whole_clusters_keep_every_promise_in_the_storm_and_come_to_an_end_after_it";
 
+/// The scenario that is run beside the seeds when a bug is to be caught: long cuts are rare among seeds.
+const CUTS: &str = "scenarios::gangs_of_cut_off_nodes_start_elsewhere_without_an_operator";
+
 /// Every seeded bug of the pure crates: the value of `sim_bug` that turns it on, and what it breaks.
 const MUTATIONS: [(&str, &str); 13] = [
     ("answer_before_commit", "the leader answers when it has proposed"),
@@ -101,6 +104,7 @@ fn caught(root: &Path, bug: &str) -> Result<Option<String>, String> {
         .and_then(|()| fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)));
     made.map_err(|error| format!("{}: {error}", wrapper.display()))?;
     let mut child = simulate(root)
+        .arg(CUTS)
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTC_WORKSPACE_WRAPPER", &wrapper)
         .env("MUSTER_SIM_SEEDS", format!("0..{SEEDS_PER_MUTATION}"))
