@@ -35,7 +35,7 @@ const MUTATIONS: [(&str, &str); 13] = [
     ("assume_lost_is_dead", "replicas of an unreachable node count as ended"),
     ("clear_without_stop", "an agent forgets what it should stop"),
     ("give_up_early", "the leader gives a lost node up before its agent has stopped"),
-    ("one_answer_is_enough", "an agent takes one silent member for an outage"),
+    ("silence_is_an_answer", "an agent takes members that say nothing for ones that see no leader"),
     ("report_stopped_early", "an agent tells of an end when it begins to stop"),
 ];
 

@@ -277,10 +277,10 @@ impl Standing {
     pub fn conclude(&mut self, jobs: &BTreeMap<JobId, &[String]>) {
         self.alone_at.retain(|job, _| jobs.contains_key(job));
         let Some(round) = self.round.as_ref().filter(|round| !round.leader_seen) else { return };
-        let enough = cfg!(sim_bug = "one_answer_is_enough");
-        let none_at = |all: &[String]| match enough {
-            true => all.iter().any(|one| round.without.contains(one)),
-            false => !all.is_empty() && all.iter().all(|one| round.without.contains(one)),
+        let none_at = |all: &[String]| {
+            let said = |one: &String| round.without.contains(one);
+            !all.is_empty()
+                && all.iter().all(|one| said(one) || cfg!(sim_bug = "silence_is_an_answer"))
         };
         if none_at(&round.members) {
             self.outage_at = self.outage_at.max(Some(round.began));
