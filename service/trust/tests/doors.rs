@@ -116,6 +116,18 @@ async fn each_side_knows_who_the_other_is() {
 }
 
 #[tokio::test]
+async fn agents_answer_agents_and_nobody_takes_a_member_for_one() {
+    let authority = authority("c");
+    let own = identity(&authority, &agent());
+    let to_agents = Dialler::with_identity(&own).to_agents();
+    let (address, mut incoming) = open(Some(&own), DoorLimits::grpc()).await;
+    let _channel = dial(&to_agents, address).await.unwrap();
+    assert_eq!(incoming.next().await.unwrap().connect_info().subject, Some(agent()));
+    let (of_member, _open) = open(Some(&identity(&authority, &member())), DoorLimits::grpc()).await;
+    assert!(dial(&to_agents, of_member).await.is_err());
+}
+
+#[tokio::test]
 async fn strangers_clusters_and_impostors_are_refused_by_either_side() {
     let (ours, theirs) = (authority("c"), authority("c"));
     let (address, incoming) = open(Some(&identity(&ours, &member())), DoorLimits::grpc()).await;
