@@ -57,6 +57,7 @@ pub use resources::{ResourceName, Resources};
 pub use taint::{Taint, TaintChange, TaintEffect, TaintError, Tolerated, Toleration};
 pub use template::{
     EnvTemplate, FileTemplate, Part, Peer, PeerPart, PeerSet, Peers, Roster, Template, Variable,
+    host_of,
 };
 pub use time::{Millis, Timestamp};
 pub use view::{GangView, NodeView, Placement, RoleView, View};

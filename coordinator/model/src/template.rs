@@ -128,14 +128,19 @@ impl Peers {
                 PeerPart::Text(text) => text.clone(),
                 PeerPart::Index => index.to_string(),
                 PeerPart::Address => peer.address.clone(),
-                PeerPart::Host if peer.address.contains(':') => format!("[{}]", peer.address),
-                PeerPart::Host => peer.address.clone(),
+                PeerPart::Host => host_of(&peer.address),
                 PeerPart::Port => peer.port.map(|port| port.to_string()).unwrap_or_default(),
             };
             self.each.iter().map(part).collect()
         });
         each.collect::<Vec<_>>().join(&self.separator)
     }
+}
+
+/// An address as it stands in `host:port` texts: with brackets around IPv6 (RFC 3986, section 3.2.2).
+#[must_use]
+pub fn host_of(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
 
 /// What a hole can stand for.

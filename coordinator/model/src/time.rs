@@ -1,6 +1,7 @@
 //! Time as data. The leader stamps commands; nothing in the pure crates reads a clock.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,13 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Self) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl From<Duration> for Millis {
+    /// Rounded down; saturates.
+    fn from(span: Duration) -> Self {
+        Self(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

@@ -96,13 +96,7 @@ impl State {
     /// promised nothing, or would not ask the members of today for a leader.
     #[must_use]
     pub fn held_up(&self, id: NodeId) -> Option<HeldUp> {
-        let node = self.node(id)?;
-        let (NodePhase::Unreachable { since }, Some(cut_off)) = (node.phase, node.cut_off) else {
-            return None;
-        };
-        if node.members != self.member_addresses() {
-            return None;
-        }
+        let (since, cut_off) = self.promise_of_lost(id)?;
         let live = |id: &ReplicaId| self.replica(*id).is_some_and(|r| !r.phase.is_exited());
         let mut jobs: Vec<JobId> =
             self.replicas_on(id).filter(live).map(|replica| replica.job).collect();
@@ -111,9 +105,18 @@ impl State {
         Some(HeldUp { since, cut_off, jobs })
     }
 
+    /// Since when a node is unreachable, and after which span its agent has stopped everything. `None` as for
+    /// [`State::held_up`].
+    pub(crate) fn promise_of_lost(&self, id: NodeId) -> Option<(Timestamp, Millis)> {
+        let node = self.node(id)?;
+        let NodePhase::Unreachable { since } = node.phase else { return None };
+        // One that would ask others might find all of them gone, take that for an outage, and let its replicas run.
+        let asks_members = node.members == self.member_addresses();
+        Some((since, node.cut_off.filter(|_| asks_members)?))
+    }
+
     /// The addresses of the members, in order.
-    #[must_use]
-    pub fn member_addresses(&self) -> Vec<String> {
+    fn member_addresses(&self) -> Vec<String> {
         let members = self.tables().members.iter();
         let members: BTreeSet<String> = members.map(|(_, one)| one.address.clone()).collect();
         members.into_iter().collect()

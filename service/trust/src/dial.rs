@@ -242,10 +242,20 @@ fn explain(error: io::Error) -> io::Error {
 /// Whether a call failed because one side does not believe the other: to try on is in vain.
 #[must_use]
 pub fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    is_because_of(error, io::ErrorKind::PermissionDenied)
+}
+
+/// Whether a call failed because nobody listens there: the machine itself has answered.
+#[must_use]
+pub fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    is_because_of(error, io::ErrorKind::ConnectionRefused)
+}
+
+fn is_because_of(error: &(dyn std::error::Error + 'static), kind: io::ErrorKind) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+        if io.is_some_and(|io| io.kind() == kind) {
             return true;
         }
         next = error.source();

@@ -24,7 +24,7 @@ mod visitor;
 
 pub use authority::{Authority, Error as AuthorityError};
 pub use certificate::{CaCertificate, Error as CertificateError, Fingerprint};
-pub use dial::{AGENT_NAME, AddressError, Dialler, SERVER_NAME, is_distrust};
+pub use dial::{AGENT_NAME, AddressError, Dialler, SERVER_NAME, is_distrust, is_refused};
 pub use door::{Counts, Door, DoorLimits, Incoming};
 pub use files::{Error as FileError, exists, read_private, write_private};
 pub use identity::{CsrError, Identity, IdentityError, KeyAndRequest};

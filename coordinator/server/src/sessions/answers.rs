@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_model::NodeId;
@@ -44,7 +44,7 @@ impl Answers {
     pub(crate) async fn run(
         &self,
         brain: &Brain,
-        leases: &Arc<Leases>,
+        leases: &Leases,
     ) -> Result<Infallible, BrainError> {
         loop {
             self.came.notified().await;

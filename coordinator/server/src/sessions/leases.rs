@@ -31,14 +31,10 @@ pub(crate) struct Leases {
     changed: Notify,
 }
 
-fn millis(span: Duration) -> Millis {
-    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-}
-
 impl Leases {
     /// Leases of the given length.
     pub(crate) fn new(span: Duration) -> Self {
-        let contacts = Mutex::new(Contacts::new(millis(span)));
+        let contacts = Mutex::new(Contacts::new(span.into()));
         Self { span, zero: Instant::now(), contacts, changed: Notify::new() }
     }
 
@@ -69,7 +65,7 @@ impl Leases {
     }
 
     fn now(&self) -> Millis {
-        millis(self.zero.elapsed())
+        self.zero.elapsed().into()
     }
 
     fn lock(&self) -> MutexGuard<'_, Contacts> {
@@ -91,7 +87,7 @@ impl Leases {
                 return Err(ended);
             }
             // What it knew of agents belongs to the leadership that is over.
-            *self.lock() = Contacts::new(millis(self.span));
+            *self.lock() = Contacts::new(self.span.into());
         }
     }
 
@@ -138,15 +134,10 @@ impl Leases {
         }
         info!(muster.node.id = %node, "no session within the lease");
         let body = Body::NodeUnreachable(NodeUnreachable { node });
-        match brain.submit(None, body).await {
-            Ok(_) => Ok(()),
-            Err(error @ (BrainError::Stopping | BrainError::NotLeader { .. })) => Err(error),
-            Err(error) => {
-                warn!(%error, "a lost lease was not committed; trying again");
-                self.lock().not_declared(node);
-                Ok(())
-            }
+        if !commit(brain, body).await? {
+            self.lock().not_declared(node);
         }
+        Ok(())
     }
 
     /// Gives up what unreachable agents must have stopped by now.
@@ -191,13 +182,19 @@ impl Leases {
             return Ok(());
         }
         info!(muster.node.id = %node, jobs = jobs.len(), "cut off for so long that its agent has stopped what it ran");
-        match brain.submit(None, Body::CutOff(CutOff { node, since, jobs })).await {
-            Ok(_) => Ok(()),
-            Err(error @ (BrainError::Stopping | BrainError::NotLeader { .. })) => Err(error),
-            Err(error) => {
-                warn!(%error, "what a cut-off agent held up was not given up; trying again");
-                Ok(())
-            }
+        commit(brain, Body::CutOff(CutOff { node, since, jobs })).await.map(|_| ())
+    }
+}
+
+/// Commits what follows from a lost lease. Answers whether that was possible; if not, it is to be tried again. An error
+/// ends the leadership.
+async fn commit(brain: &Brain, body: Body) -> Result<bool, BrainError> {
+    match brain.submit(None, body).await {
+        Ok(_) => Ok(true),
+        Err(error @ (BrainError::Stopping | BrainError::NotLeader { .. })) => Err(error),
+        Err(error) => {
+            warn!(%error, "what follows from a lost lease was not committed; trying again");
+            Ok(false)
         }
     }
 }

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use muster_model::{NodeId, NodeName, Reason, Uid};
+use muster_model::{Millis, NodeId, NodeName, Reason, Uid};
 use muster_proto::v1 as wire;
 use muster_proto::v1::agent_message::Body as FromAgent;
 use muster_proto::v1::coordinator_message::Body as ToAgent;
@@ -300,7 +300,7 @@ async fn write(
         .map_err(|error| status_of(&error))?;
     // By now a majority has confirmed that this member leads, on which the agent relies.
     let welcome = wire::Welcome {
-        lease_ms: u64::try_from(context.leases.span().as_millis()).unwrap_or(u64::MAX),
+        lease_ms: Millis::from(context.leases.span()).0,
         cluster: context.cluster.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         answers: true,

@@ -6,24 +6,19 @@
 //!
 //! * The node has not been back since.
 //! * Its agent promised to stop at all.
-//! * Whom it would ask for a leader are the members of today. An agent that knows others might find all of them gone,
-//!   take that for an outage, and let its replicas run.
+//! * Whom it would ask for a leader are the members of today.
 
 use muster_model::{Exit, ExitStatus, ReplicaPhase};
 
 use crate::command::{Accepted, CutOff};
 use crate::draft::Draft;
-use crate::record::NodePhase;
 use crate::{lifecycle, narrate};
 
 pub(super) fn decide(draft: &mut Draft<'_>, cut: &CutOff) -> Accepted {
-    let members = draft.base.member_addresses();
-    let Some(node) = draft.node(cut.node) else { return Accepted::Done };
-    let is_still_away = node.phase == NodePhase::Unreachable { since: cut.since };
-    if !is_still_away || node.cut_off.is_none() || node.members != members {
-        return Accepted::Done;
-    }
-    let name = node.name.clone();
+    let promise = draft.base.promise_of_lost(cut.node);
+    let is_still_away = promise.is_some_and(|(since, _)| since == cut.since);
+    let node = draft.node(cut.node).filter(|_| is_still_away);
+    let Some(name) = node.map(|node| node.name.clone()) else { return Accepted::Done };
     for job in &cut.jobs {
         let here: Vec<_> = draft.base.replicas_on(cut.node).filter(|id| id.job == *job).collect();
         let live = |id| draft.replica(id).is_some_and(|replica| !replica.phase.is_exited());

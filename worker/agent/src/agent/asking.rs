@@ -1,14 +1,13 @@
 //! Asking members and other agents whether there is a leader, when none is heard.
 
 use std::convert::Infallible;
-use std::io;
 use std::time::Duration;
 
 use muster_agent_core::{Answer, Questions};
 use muster_proto::v1 as wire;
 use muster_proto::v1::witness_client::WitnessClient;
 use muster_service::{OnEnd, OnStop, TaskKind, Tasks};
-use muster_trust::{Dialler, Pass};
+use muster_trust::{Dialler, Pass, is_refused};
 use tokio::sync::mpsc;
 use tonic::service::interceptor::InterceptedService;
 
@@ -58,21 +57,9 @@ async fn ask_one(address: &str, dialler: &Dialler, pass: Pass) -> Option<Answer>
     match asked {
         Ok(reply) if reply.get_ref().leader => Some(Answer::Leader),
         Ok(_) => Some(Answer::NoLeader),
+        // Who does not run does not lead.
         Err(status) => is_refused(&status).then_some(Answer::NoLeader),
     }
-}
-
-/// The machine is there and nobody listens: who does not run does not lead.
-fn is_refused(status: &tonic::Status) -> bool {
-    let mut next = std::error::Error::source(status);
-    while let Some(error) = next {
-        let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

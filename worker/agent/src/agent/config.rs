@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_agent_core::Promise;
-use muster_model::{Millis, NameError, NodeName};
+use muster_model::{NameError, NodeName};
 use muster_trust::{Identity, JoinToken, Subject};
 use thiserror::Error;
 
@@ -128,14 +128,11 @@ impl Config {
 
     /// What the agent promises its cluster.
     pub(crate) fn promise(&self) -> Promise {
-        let stops = |after: Duration| {
-            Promise::Stops(Millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)))
-        };
         match self.cut_off {
             CutOff::Never => Promise::Nothing,
-            CutOff::After(after) => stops(after),
+            CutOff::After(after) => Promise::Stops(after.into()),
             CutOff::ByAddress if self.coordinator.split(',').all(is_loopback) => Promise::Nothing,
-            CutOff::ByAddress => stops(CutOff::DEFAULT),
+            CutOff::ByAddress => Promise::Stops(CutOff::DEFAULT.into()),
         }
     }
 

@@ -138,7 +138,7 @@ impl Agent {
         }
         let promise = config.promise();
         let (agreed, members) = identity.agreed();
-        let mut standing = Standing::new(millis(FIRST_LEASE), agreed, members);
+        let mut standing = Standing::new(FIRST_LEASE.into(), agreed, members);
         standing.announces(promise, since_boot());
         identity.promise(standing.promise()).map_err(Error::Identity)?;
         let standing: SharedStanding = Arc::new(Mutex::new(standing));
@@ -359,7 +359,7 @@ impl Agent {
         // A coordinator that answers no heartbeats knows nothing of promises either.
         let promise = if welcome.answers { self.promise } else { Promise::Nothing };
         if let Some((_, sent)) = self.session {
-            let terms = (millis(self.lease), promise);
+            let terms = (self.lease.into(), promise);
             self.standing().welcomed(terms, sent, since_boot());
             if let Err(error) = self.identity.promise(promise) {
                 warn!(%error, "what was agreed on could not be stored");
@@ -438,10 +438,6 @@ fn hello(config: &Config, address: String, machine: &Machine) -> wire::Hello {
         witness: String::new(),
         members: Vec::new(),
     }
-}
-
-fn millis(span: Duration) -> Millis {
-    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Killing is given so much time before the end of the promise.

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use muster_model::{
     ContainerSpec, EnvSource, GenerationContext, LaunchSpec, ResourceName, Roster, Template,
-    Variable,
+    Variable, host_of,
 };
 use serde::{Deserialize, Serialize};
 
@@ -202,10 +202,7 @@ fn hole(variable: Variable, inputs: &Inputs<'_>) -> String {
         Variable::LocalRank => inputs.local_rank.to_string(),
         Variable::RoleIndex => spec.index_in_role.to_string(),
         Variable::LeaderAddress => address(),
-        Variable::LeaderHost => match address() {
-            bare if bare.contains(':') => format!("[{bare}]"),
-            bare => bare,
-        },
+        Variable::LeaderHost => host_of(&address()),
         Variable::StorePort => port(inputs.opened.and_then(|opened| opened.store_port)),
         Variable::FreePort => port(inputs.opened.and_then(|opened| opened.free_port)),
         Variable::RestartCount => spec.fence.generation.0.saturating_sub(1).to_string(),

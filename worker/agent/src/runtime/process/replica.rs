@@ -272,7 +272,7 @@ impl Replica {
             {
                 stopped = Some(until);
                 let left = until.saturating_duration_since(Instant::now());
-                let grace = Millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+                let grace = Millis::from(left);
                 link.send(&Order::Stop { grace }).await;
             }
             tokio::select! {
