@@ -68,9 +68,7 @@ impl Kind for JaxJob {
     fn expand(&self, job: &Job<'_>, to: &mut Findings) -> Option<GangSpec> {
         let specs = job.spec.field(SPECS);
         let all = roles::read(&specs, &RULES, to);
-        if specs.entries().next().is_none() {
-            to.required(specs.path(), "describe the Workers");
-        }
+        roles::check_described(&specs, "describe the Workers", to);
         roles::check_counts(&specs, &all, to);
         let mut injection = Injection::new();
         injection

@@ -80,9 +80,7 @@ impl Kind for MxJob {
         );
         let specs = job.spec.field(SPECS);
         let all = roles::read(&specs, &RULES, to);
-        if specs.entries().next().is_none() {
-            to.required(specs.path(), "describe a Scheduler, Servers and Workers");
-        }
+        roles::check_described(&specs, "describe a Scheduler, Servers and Workers", to);
         roles::check_counts(&specs, &all, to);
         let mode = job.spec.field("jobMode");
         match mode.nonempty() {

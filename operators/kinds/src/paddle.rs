@@ -85,9 +85,7 @@ impl Kind for PaddleJob {
     fn expand(&self, job: &Job<'_>, to: &mut Findings) -> Option<GangSpec> {
         let specs = job.spec.field(SPECS);
         let all = roles::read(&specs, &RULES, to);
-        if specs.entries().next().is_none() {
-            to.required(specs.path(), "describe Workers, with or without a Master");
-        }
+        roles::check_described(&specs, "describe Workers, with or without a Master", to);
         roles::check_counts(&specs, &all, to);
         let (master, worker) = (roles::index_of(&all, MASTER), roles::index_of(&all, WORKER));
         let total = roles::total(&all);

@@ -33,6 +33,11 @@ pub(crate) struct PodRules {
     pub(crate) command: &'static [&'static str],
 }
 
+impl PodRules {
+    /// Nothing.
+    pub(crate) const PLAIN: Self = Self { main_container: None, port: None, command: &[] };
+}
+
 /// Reads the `template` of a replica spec.
 pub(crate) fn read(template: &Node<'_>, rules: PodRules, to: &mut Findings) -> PodSpec {
     let metadata = template.field("metadata");

@@ -75,9 +75,7 @@ impl Kind for PyTorchJob {
     fn expand(&self, job: &Job<'_>, to: &mut Findings) -> Option<GangSpec> {
         let specs = job.spec.field(SPECS);
         let all = roles::read(&specs, &RULES, to);
-        if specs.entries().next().is_none() {
-            to.required(specs.path(), "describe a Master, Workers, or both");
-        }
+        roles::check_described(&specs, "describe a Master, Workers, or both", to);
         check_counts(&all, to);
         let elastic = elastic::read(&job.spec, &all, to);
         let nproc = launch::read_nproc(&job.spec, elastic.as_ref(), to);

@@ -91,13 +91,12 @@ pub(crate) fn read<'m>(map: &Node<'m>, rules: &RoleRules, to: &mut Findings) -> 
             continue;
         }
         let template = node.field("template");
-        let priority_class = template.field("spec").field("priorityClassName");
         all.push(Replicas {
             role,
             given: node.field("replicas").int(),
             restart: restart(&node.field("restartPolicy"), rules.restart, to),
             pod: pod::read(&template, (rules.pod)(role), to),
-            priority_class: priority_class.nonempty().map(str::to_owned),
+            priority_class: priority_class(&template.field("spec")),
             node: node.clone(),
         });
         let policy = template.field("spec").field("restartPolicy");
@@ -117,6 +116,18 @@ pub(crate) fn read<'m>(map: &Node<'m>, rules: &RoleRules, to: &mut Findings) -> 
 fn keys<'m>(map: &Node<'m>) -> impl Iterator<Item = &'m str> + use<'m> {
     let entries = map.value().and_then(serde_json::Value::as_object);
     entries.into_iter().flatten().map(|(key, _)| key.as_str())
+}
+
+/// Checks that the map has entries; `advice` says which.
+pub(crate) fn check_described(map: &Node<'_>, advice: &str, to: &mut Findings) {
+    if map.entries().next().is_none() {
+        to.required(map.path(), advice);
+    }
+}
+
+/// The priority class of a pod spec, if it names one.
+pub(crate) fn priority_class(pod: &Node<'_>) -> Option<String> {
+    pod.field("priorityClassName").nonempty().map(str::to_owned)
 }
 
 /// For kinds that let a type have no replicas: their number must not be negative, and some replicas

@@ -42,6 +42,12 @@ pub(crate) struct Policies {
     pub(crate) managed_by_other: bool,
 }
 
+/// Those of a kind of the v1 training operators whose older manifests have some of them in `spec` itself.
+pub(crate) fn read_with_older(spec: &Node<'_>, to: &mut Findings) -> Policies {
+    let policy = &spec.field("runPolicy");
+    read(&Places { policy, older: Some(spec), managers: &TRAINING_MANAGERS }, to)
+}
+
 /// Reads the policies.
 pub(crate) fn read(node: &Places<'_, '_>, to: &mut Findings) -> Policies {
     let managed_by = node.field("managedBy");

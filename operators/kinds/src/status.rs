@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use muster_model::{ConditionType, Conditions, JobKey, RoleName, Timestamp, Uid};
+use muster_model::{Condition, ConditionType, Conditions, JobKey, RoleName, Timestamp, Uid};
 use serde_json::{Map, Value, json};
 
 use crate::kind::{self, Facts};
@@ -92,23 +92,16 @@ pub(crate) fn training(
         *policy = json!({});
     }
     let mut status = Map::new();
-    let conditions: Vec<Value> = job
-        .conditions
-        .iter()
-        .map(|condition| {
-            json!({
-                "type": condition.kind.as_str(),
-                "status": if condition.status { "True" } else { "False" },
-                "reason": condition.reason,
-                "message": condition.message,
-                "lastUpdateTime": rfc3339(condition.updated),
-                "lastTransitionTime": rfc3339(condition.transitioned),
-            })
-        })
-        .collect();
-    if !conditions.is_empty() {
-        status.insert("conditions".into(), conditions.into());
-    }
+    put_conditions(&mut status, job, |condition| {
+        Some(json!({
+            "type": condition.kind.as_str(),
+            "status": truth(condition),
+            "reason": condition.reason,
+            "message": condition.message,
+            "lastUpdateTime": rfc3339(condition.updated),
+            "lastTransitionTime": rfc3339(condition.transitioned),
+        }))
+    });
     if !job.roles.is_empty() {
         let replicas = job
             .roles
@@ -117,12 +110,37 @@ pub(crate) fn training(
             .collect();
         status.insert("replicaStatuses".into(), Value::Object(replicas));
     }
-    for (key, at) in [("startTime", job.started), ("completionTime", job.completed)] {
+    put_times(&mut status, [("startTime", job.started), ("completionTime", job.completed)]);
+    status
+}
+
+/// Puts the conditions that a kind shows into a status, if there are any.
+pub(crate) fn put_conditions(
+    status: &mut Map<String, Value>,
+    job: &JobView<'_>,
+    show: impl Fn(&Condition) -> Option<Value>,
+) {
+    let conditions: Vec<Value> = job.conditions.iter().filter_map(show).collect();
+    if !conditions.is_empty() {
+        status.insert("conditions".into(), conditions.into());
+    }
+}
+
+/// The `status` of a condition.
+pub(crate) fn truth(condition: &Condition) -> &'static str {
+    if condition.status { "True" } else { "False" }
+}
+
+/// Puts the moments that there are into a status.
+pub(crate) fn put_times<const N: usize>(
+    status: &mut Map<String, Value>,
+    times: [(&str, Option<Timestamp>); N],
+) {
+    for (key, at) in times {
         if let Some(at) = at {
             status.insert(key.into(), rfc3339(at).into());
         }
     }
-    status
 }
 
 fn replica_status(job: &JobView<'_>, facts: &Facts, counts: &RoleCounts) -> Value {

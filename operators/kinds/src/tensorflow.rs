@@ -17,7 +17,7 @@ use crate::kind::{Facts, Job, Kind};
 use crate::node::Node;
 use crate::pod::PodRules;
 use crate::roles::{self, Plan, Replicas, RoleRules};
-use crate::run_policy::{self, Places, Policies, TRAINING_MANAGERS};
+use crate::run_policy::{self, Policies};
 use crate::schema::{
     Object, Type,
     training::{REPLICA_SPEC, RUN_POLICY},
@@ -82,16 +82,13 @@ impl Kind for TfJob {
     }
 
     fn policies(&self, spec: &Node<'_>, to: &mut Findings) -> Policies {
-        let policy = &spec.field("runPolicy");
-        run_policy::read(&Places { policy, older: Some(spec), managers: &TRAINING_MANAGERS }, to)
+        run_policy::read_with_older(spec, to)
     }
 
     fn expand(&self, job: &Job<'_>, to: &mut Findings) -> Option<GangSpec> {
         let specs = job.spec.field(SPECS);
         let mut all = roles::read(&specs, &RULES, to);
-        if specs.entries().next().is_none() {
-            to.required(specs.path(), "describe Workers, with or without a Chief and PS");
-        }
+        roles::check_described(&specs, "describe Workers, with or without a Chief and PS", to);
         roles::check_counts(&specs, &all, to);
         check_chiefs(&all, to);
         let dynamic = job.spec.field("enableDynamicWorker").flag();

@@ -260,8 +260,7 @@ fn read<'b>(blueprint: &'b Blueprint, to: &mut Findings) -> Vec<Replicas<'b>> {
         let mut before = Vec::new();
         collect(blueprint, step, &mut before, 0);
         for earlier in before.into_iter().rev() {
-            let rules = PodRules { main_container: None, port: None, command: &[] };
-            prepend(replicas(earlier, rules, to).pod, &mut one.pod);
+            prepend(replicas(earlier, PodRules::PLAIN, to).pod, &mut one.pod);
         }
         all.push(one);
     }
@@ -312,7 +311,7 @@ fn replicas<'b>(step: &'b Step, rules: PodRules, to: &mut Findings) -> Replicas<
         given: Some(step.pods),
         restart,
         pod: pod::read(&template, rules, to),
-        priority_class: spec.field("priorityClassName").nonempty().map(str::to_owned),
+        priority_class: roles::priority_class(&spec),
         node,
     }
 }

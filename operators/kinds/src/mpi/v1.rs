@@ -16,7 +16,7 @@ use crate::kind::{Facts, Job, Kind};
 use crate::node::Node;
 use crate::replica::{Replica, set_label};
 use crate::roles::{self, Replicas};
-use crate::run_policy::{self, Places, Policies, TRAINING_MANAGERS};
+use crate::run_policy::{self, Policies};
 use crate::schema::{
     Object, Type,
     training::{REPLICA_SPEC, RUN_POLICY},
@@ -57,8 +57,7 @@ impl Kind for MpiJobV1 {
     }
 
     fn policies(&self, spec: &Node<'_>, to: &mut Findings) -> Policies {
-        let policy = &spec.field("runPolicy");
-        run_policy::read(&Places { policy, older: Some(spec), managers: &TRAINING_MANAGERS }, to)
+        run_policy::read_with_older(spec, to)
     }
 
     fn expand(&self, job: &Job<'_>, to: &mut Findings) -> Option<GangSpec> {

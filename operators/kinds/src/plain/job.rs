@@ -9,8 +9,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use muster_model::{
-    ConditionType, GangSpec, JobKey, Naming, Rendezvous, RestartPolicy, RoleIndex, SuccessRule,
-    Template, Variable,
+    Condition, ConditionType, GangSpec, JobKey, Naming, Rendezvous, RestartPolicy, RoleIndex,
+    SuccessRule, Template, Variable,
 };
 use serde_json::{Map, Value, json};
 
@@ -29,7 +29,7 @@ use crate::schema::{
     core::POD_TEMPLATE,
     ignored, instead, quiet, used,
 };
-use crate::status::JobView;
+use crate::status::{JobView, put_conditions, put_times, truth};
 
 /// Who may manage a job.
 const MANAGERS: [&str; 2] = ["kubernetes.io/job-controller", MULTI_KUEUE];
@@ -107,18 +107,13 @@ impl Kind for BatchJob {
             return None;
         }
         check_restart_policy(&template.field("spec").field("restartPolicy"), to);
-        let rules = PodRules { main_container: None, port: None, command: &[] };
         let mut one = Replicas {
             role: ROLE,
             given: Some(i64::from(count)),
             // A failed pod is run again, in place or as a new one.
             restart: RestartPolicy::OnFailure,
-            pod: pod::read(&template, rules, to),
-            priority_class: template
-                .field("spec")
-                .field("priorityClassName")
-                .nonempty()
-                .map(str::to_owned),
+            pod: pod::read(&template, PodRules::PLAIN, to),
+            priority_class: roles::priority_class(&template.field("spec")),
             node: spec.clone(),
         };
         if is_indexed {
@@ -200,32 +195,7 @@ fn status(job: &JobView<'_>, spec: &mut Map<String, Value>) -> Map<String, Value
         spec.entry(name).or_insert_with(|| json!(1));
     }
     let mut status = Map::new();
-    let conditions: Vec<Value> = job
-        .conditions
-        .iter()
-        .filter_map(|condition| {
-            let (kind, reason) = match condition.kind {
-                ConditionType::Succeeded => ("Complete", "CompletionsReached"),
-                ConditionType::Failed => ("Failed", "BackoffLimitExceeded"),
-                ConditionType::Suspended if condition.status => ("Suspended", "JobSuspended"),
-                ConditionType::Suspended => ("Suspended", "JobResumed"),
-                ConditionType::Created | ConditionType::Running | ConditionType::Restarting => {
-                    return None;
-                }
-            };
-            Some(json!({
-                "type": kind,
-                "status": if condition.status { "True" } else { "False" },
-                "reason": reason,
-                "message": condition.message,
-                "lastProbeTime": rfc3339(condition.updated),
-                "lastTransitionTime": rfc3339(condition.transitioned),
-            }))
-        })
-        .collect();
-    if !conditions.is_empty() {
-        status.insert("conditions".into(), conditions.into());
-    }
+    put_conditions(&mut status, job, condition);
     let sum = |count: fn(&crate::RoleCounts) -> u32| job.roles.iter().map(count).sum::<u32>();
     for (name, count) in [
         ("active", sum(|role| role.active)),
@@ -239,10 +209,25 @@ fn status(job: &JobView<'_>, spec: &mut Map<String, Value>) -> Map<String, Value
     }
     // Upstream has a completion time for successes only.
     let completed = job.completed.filter(|_| job.conditions.holds(ConditionType::Succeeded));
-    for (name, at) in [("startTime", job.started), ("completionTime", completed)] {
-        if let Some(at) = at {
-            status.insert(name.into(), rfc3339(at).into());
-        }
-    }
+    put_times(&mut status, [("startTime", job.started), ("completionTime", completed)]);
     status
+}
+
+/// There is none for a job that was accepted, runs or restarts.
+fn condition(condition: &Condition) -> Option<Value> {
+    let (kind, reason) = match condition.kind {
+        ConditionType::Succeeded => ("Complete", "CompletionsReached"),
+        ConditionType::Failed => ("Failed", "BackoffLimitExceeded"),
+        ConditionType::Suspended if condition.status => ("Suspended", "JobSuspended"),
+        ConditionType::Suspended => ("Suspended", "JobResumed"),
+        ConditionType::Created | ConditionType::Running | ConditionType::Restarting => return None,
+    };
+    Some(json!({
+        "type": kind,
+        "status": truth(condition),
+        "reason": reason,
+        "message": condition.message,
+        "lastProbeTime": rfc3339(condition.updated),
+        "lastTransitionTime": rfc3339(condition.transitioned),
+    }))
 }

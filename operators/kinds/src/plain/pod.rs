@@ -19,11 +19,10 @@ use crate::kind::{Facts, Job, Kind};
 use crate::node::Node;
 use crate::pod::{self, PodRules};
 use crate::replica::Replica;
-use crate::rfc3339::rfc3339;
 use crate::roles::{self, Plan, Replicas};
 use crate::run_policy::Policies;
 use crate::schema::{Object, core::BARE_POD};
-use crate::status::JobView;
+use crate::status::{JobView, put_times};
 
 /// The kind.
 pub(crate) struct BarePod;
@@ -76,18 +75,16 @@ impl Kind for BarePod {
                 RestartPolicy::Never
             }
         };
-        let rules = PodRules { main_container: None, port: None, command: &[] };
-        let mut pod = pod::read(&template, rules, to);
+        let mut pod = pod::read(&template, PodRules::PLAIN, to);
         pod.labels = job.metadata.field("labels").text_map();
         pod.annotations = job.metadata.field("annotations").text_map();
-        let priority_class = job.spec.field("priorityClassName");
         let one = Replicas {
             role: "Pod",
             node: template,
             given: Some(1),
             restart,
             pod,
-            priority_class: priority_class.nonempty().map(str::to_owned),
+            priority_class: roles::priority_class(&job.spec),
         };
         let plan = Plan {
             rendezvous: Rendezvous::None,
@@ -127,8 +124,6 @@ fn status(job: &JobView<'_>) -> Map<String, Value> {
     if let Some(failed) = failed {
         status.insert("message".into(), failed.message.as_str().into());
     }
-    if let Some(at) = job.started {
-        status.insert("startTime".into(), rfc3339(at).into());
-    }
+    put_times(&mut status, [("startTime", job.started)]);
     status
 }

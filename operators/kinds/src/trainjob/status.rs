@@ -5,15 +5,12 @@ use muster_model::{Condition, ConditionType};
 use serde_json::{Map, Value, json};
 
 use crate::rfc3339::rfc3339;
-use crate::status::{JobView, RoleCounts};
+use crate::status::{JobView, RoleCounts, put_conditions, truth};
 
 /// The status.
 pub(super) fn show(job: &JobView<'_>) -> Map<String, Value> {
     let mut status = Map::new();
-    let conditions: Vec<Value> = job.conditions.iter().filter_map(condition).collect();
-    if !conditions.is_empty() {
-        status.insert("conditions".into(), conditions.into());
-    }
+    put_conditions(&mut status, job, condition);
     if !job.roles.is_empty() {
         let jobs: Vec<Value> = job.roles.iter().map(|counts| job_status(job, counts)).collect();
         status.insert("jobsStatus".into(), jobs.into());
@@ -39,7 +36,7 @@ fn condition(condition: &Condition) -> Option<Value> {
     };
     Some(json!({
         "type": kind,
-        "status": if condition.status { "True" } else { "False" },
+        "status": truth(condition),
         "reason": reason,
         "message": message,
         "lastTransitionTime": rfc3339(condition.transitioned),
