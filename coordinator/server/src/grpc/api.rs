@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use muster_apimachinery::LabelSelector;
 use muster_kinds::supported;
 use muster_model::{AccessRole, JobId, JobKey, JobKind, JobName, Reason, ReplicaId};
 use muster_proto::v1 as wire;
@@ -17,8 +18,8 @@ use crate::brain::{Brain, BrainError};
 use crate::hub::Hub;
 use crate::logs::LogRelay;
 use crate::objects::{
-    LeaderView, Selector, event_object, job_object, job_ref, job_summary, node_object, node_ref,
-    pod_object, pod_ref, replica_summaries,
+    LeaderView, event_object, job_object, job_ref, job_summary, node_object, node_ref, pod_object,
+    pod_ref, replica_summaries,
 };
 use crate::planner::Waits;
 use crate::sessions::Details;
@@ -278,8 +279,8 @@ impl wire::muster_server::Muster for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         may_look(&caller, &request.kind, &request.namespace)?;
-        let selector = Selector::parse(&request.selector)
-            .map_err(|error| with_code(Code::InvalidArgument, "M1001", error))?;
+        let selector = LabelSelector::parse(&request.selector)
+            .map_err(|error| with_code(Code::InvalidArgument, "M1001", error.to_string()))?;
         let resource = resource(&request.kind)?;
         let context = self.context.clone();
         let reply = self

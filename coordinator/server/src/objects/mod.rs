@@ -4,12 +4,10 @@ mod event;
 mod job;
 mod node;
 mod pod;
-mod select;
 mod summary;
 
 pub(crate) use event::event_object;
 pub(crate) use job::{job_object, job_ref};
 pub(crate) use node::{node_object, node_ref};
 pub(crate) use pod::{pod_object, pod_ref};
-pub(crate) use select::Selector;
 pub(crate) use summary::{LeaderView, gang_phase, job_summary, replica_summaries};
