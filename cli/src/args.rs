@@ -14,7 +14,7 @@ mod nodes;
 mod trust;
 
 pub(crate) use nodes::{Changes, Drain, Nodes, NodesCommand, SomeNodes};
-pub(crate) use trust::{Login, Token, TokenCommand, TokenCreate};
+pub(crate) use trust::{Kubeconfig, Login, Token, TokenCommand, TokenCreate};
 
 /// Runs distributed training: hand it the manifest you already have.
 #[derive(Debug, Parser)]
@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Members(Members),
     /// Make, show and remove tokens: for machines that join, and for users.
     Token(Token),
+    /// Print the configuration with which kubectl and the SDKs of Kubeflow work against the coordinator.
+    Kubeconfig(Kubeconfig),
     /// Remember a coordinator and a user token for the commands that follow.
     Login(Login),
     /// Forget what `login` has remembered.

@@ -56,6 +56,23 @@ pub(crate) struct TokenCreate {
     pub(crate) output: Output,
 }
 
+/// `muster kubeconfig`
+#[derive(Debug, Args)]
+pub(crate) struct Kubeconfig {
+    /// Where clients reach the HTTP door, if that is not where it listens.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) server_address: Option<String>,
+    /// The namespace that clients use when none is named.
+    #[arg(long, short = 'n', default_value = "default", value_name = "NAMESPACE")]
+    pub(crate) namespace: String,
+    /// JSON instead of YAML.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the operator's certificate, as clients of Kubernetes ask a program for it.
+    #[arg(long, hide = true)]
+    pub(crate) credential: bool,
+}
+
 /// `muster login`
 #[derive(Debug, Args)]
 pub(crate) struct Login {

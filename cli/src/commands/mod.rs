@@ -12,6 +12,7 @@ mod env;
 mod explain;
 mod follow;
 mod get;
+mod kubeconfig;
 mod login;
 mod logs;
 mod members;
@@ -72,6 +73,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Backup(args) => client(backup::backup(&global, &args)),
         Command::Restore(args) => backup::restore(&global, &args),
         Command::Token(args) => client(token::run(&global, &args)),
+        Command::Kubeconfig(args) => kubeconfig::run(&global, &args),
         Command::Login(args) => client(login::login(&global, &args)),
         Command::Logout => login::logout(),
         Command::Whoami(output) => client(login::who_am_i(&global, output.output)),

@@ -30,6 +30,7 @@ use crate::logs::LogRelay;
 use crate::metrics::Metrics;
 use crate::peers::{self, Dial, Joined, Outbox, PeerService, SenderContext};
 use crate::planner::{self, Waits};
+use crate::rest::{Feed, PeerInfo, RestContext};
 use crate::sessions::{AgentService, Answers, Details, Leases, SessionContext, WitnessService};
 use crate::token;
 use crate::trust::{Error as TrustError, Trust, TrustApi};
@@ -38,6 +39,7 @@ const BRAIN: TaskKind =
     TaskKind { name: "brain", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
 const GRPC: TaskKind = TaskKind { name: "grpc", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
 const HTTP: TaskKind = TaskKind { name: "http", on_stop: OnStop::Wait, on_end: OnEnd::StopDaemon };
+const FEED: TaskKind = TaskKind { name: "feed", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const PLANNER: TaskKind =
     TaskKind { name: "planner", on_stop: OnStop::Abort, on_end: OnEnd::StopDaemon };
 const PEERS: TaskKind =
@@ -117,6 +119,15 @@ pub struct Coordinator {
     token: Option<String>,
     /// Where the others reach it, HOST:PORT.
     address: String,
+}
+
+/// What answers at the doors besides the native API.
+struct Doors {
+    sessions: SessionContext,
+    http: HttpContext,
+    rest: RestContext,
+    /// What the HTTP door shows.
+    https: Identity,
 }
 
 /// A coordinator that has been started.
@@ -327,6 +338,10 @@ impl Coordinator {
         );
         let (reaper, asked, sessions_of) = (Arc::clone(&leases), brain.clone(), Arc::clone(&hub));
         tasks.spawn(LEASES, async move { stopping(reaper.run(&asked, &sessions_of)).await });
+        let seen = (Arc::clone(&hub), Arc::clone(&waits));
+        let feed = Arc::new(Feed::new(brain.clone(), seen, cluster.clone()));
+        let following = Arc::clone(&feed);
+        tasks.spawn(FEED, async move { stopping(following.run()).await });
         let answers = Arc::new(Answers::default());
         let (answering, asked, told) = (Arc::clone(&answers), brain.clone(), Arc::clone(&leases));
         tasks.spawn(ANSWERS, async move { stopping(answering.run(&asked, &told)).await });
@@ -352,14 +367,37 @@ impl Coordinator {
         let activity = Activity::new();
         let started = Started { brain, hub: Arc::clone(&hub), activity, trust };
         let brain = started.brain.clone();
+        let https = match &started.trust {
+            Some(trust) => trust.clone(),
+            None => {
+                let opened = Trust::open_https(&self.config.data, (&cluster, member));
+                let trust = opened.map_err(|error: TrustError| Error::Trust(error.to_string()))?;
+                let renewing = trust.clone();
+                tasks.spawn(RENEW, async move {
+                    let never: Result<(), Infallible> = Err(renewing.renew().await);
+                    never
+                });
+                trust
+            }
+        };
+        let guard = Guard::new(self.token.clone(), brain.known(), started.activity.clone());
+        let rest = RestContext {
+            brain: brain.clone(),
+            feed,
+            hub: Arc::clone(&hub),
+            logs: Arc::clone(&logs),
+            guard: Arc::new(guard),
+            tasks: tasks.clone(),
+        };
         let http = HttpContext { readiness: readiness.clone(), metrics, brain, hub, logs };
-        self.serve((api, sessions, http), (peers, &started), (cluster, tasks));
+        let doors = Doors { sessions, http, rest, https: https.identity().clone() };
+        self.serve((api, doors), (peers, &started), (cluster, tasks));
         Ok(started)
     }
 
     fn serve(
         self,
-        (api, sessions, http): (ApiContext, SessionContext, HttpContext),
+        (api, doors): (ApiContext, Doors),
         (peers, started): (PeerService, &Started),
         (cluster, tasks): (String, &Tasks),
     ) {
@@ -372,6 +410,7 @@ impl Coordinator {
         let api = MusterServer::new(Api::new(api))
             .max_decoding_message_size(limit)
             .max_encoding_message_size(limit);
+        let Doors { sessions, http, rest, https } = doors;
         let agents =
             AgentsServer::new(AgentService::new(sessions)).max_decoding_message_size(limit);
         let peers = PeersServer::new(peers)
@@ -389,7 +428,6 @@ impl Coordinator {
             .add_service(WitnessServer::new(WitnessService(started.brain.clone())))
             .add_service(MembersServer::new(members))
             .add_service(TrustServer::new(trust));
-        let http_identity = identity.clone();
         let is_joining = self.config.join.is_some();
         let stop = tasks.token().clone();
         tasks.spawn(GRPC, async move {
@@ -408,10 +446,11 @@ impl Coordinator {
         let stop = tasks.token().clone();
         tasks.spawn(HTTP, async move {
             let address = self.http.local_addr()?;
-            // On loopback nobody listens in, and what asks there has no way to know the authority.
-            let identity = http_identity.filter(|_| !address.ip().is_loopback());
-            let (incoming, driven) = door(self.http, identity.as_ref(), DoorLimits::http()).open();
-            let served = axum::serve(HttpListener { incoming, address }, router(http));
+            // On loopback nobody listens in, and what asks for metrics there has no way to know the authority.
+            let door = if address.ip().is_loopback() { Door::either } else { Door::tls };
+            let (incoming, driven) = door(self.http, &https, DoorLimits::http()).open();
+            let routes = router(http, rest).into_make_service_with_connect_info::<PeerInfo>();
+            let served = axum::serve(HttpListener { incoming, address }, routes);
             tokio::select! {
                 served = served.with_graceful_shutdown(stop.cancelled_owned()) => served,
                 never = driven => match never {},

@@ -15,6 +15,7 @@ use crate::brain::Brain;
 use crate::hub::Hub;
 use crate::logs::LogRelay;
 use crate::metrics::Metrics;
+use crate::rest::{RestContext, serve};
 
 /// What the door shows.
 #[derive(Debug, Clone)]
@@ -54,13 +55,15 @@ impl axum::serve::Listener for HttpListener {
 }
 
 /// The routes.
-pub(crate) fn router(context: HttpContext) -> Router {
+pub(crate) fn router(context: HttpContext, rest: RestContext) -> Router {
+    let kubernetes = Router::new().fallback(serve).with_state(rest);
     Router::new()
         .route("/healthz", get(healthz))
         .route("/livez", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(context)
+        .fallback_service(kubernetes)
 }
 
 async fn healthz() -> &'static str {

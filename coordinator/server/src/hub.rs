@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_model::{JobId, JobKey, NodeId, ReplicaId, Uid};
+use muster_model::{EventId, JobId, JobKey, NodeId, ReplicaId, Uid};
 use muster_state::Effect;
 use tokio::sync::Notify;
 
@@ -48,12 +48,20 @@ pub(crate) struct WatchChanges {
     pub(crate) gone: BTreeMap<JobId, (JobKey, Uid)>,
     /// Nodes that have changed.
     pub(crate) nodes: BTreeSet<NodeId>,
+    /// Replicas that have changed or are gone. Only for the feed.
+    pub(crate) replicas: BTreeSet<ReplicaId>,
+    /// Events that have changed or are gone. Only for the feed.
+    pub(crate) events: BTreeSet<(JobId, EventId)>,
 }
 
 #[derive(Debug, Default)]
 struct Subscribers {
     sessions: BTreeMap<NodeId, Arc<Inbox<SessionChanges>>>,
     watchers: BTreeMap<u64, Arc<Inbox<WatchChanges>>>,
+    /// What the HTTP door keeps of all objects. Nobody's watch, and told more.
+    feed: Option<Arc<Inbox<WatchChanges>>>,
+    /// How many clients watch at the HTTP door.
+    followers: usize,
     next_watcher: u64,
 }
 
@@ -64,6 +72,10 @@ pub(crate) struct Hub {
     plan: Notify,
     submissions: AtomicU64,
 }
+
+/// A client that watches at the HTTP door, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Follower(Arc<Hub>);
 
 /// A watcher's subscription; dropping it ends it.
 #[derive(Debug)]
@@ -84,6 +96,11 @@ impl<T: Default> Inbox<T> {
     /// Waits until something has changed and takes it.
     pub(crate) async fn take(&self) -> T {
         self.wake.notified().await;
+        std::mem::take(&mut *lock(&self.changed))
+    }
+
+    /// Takes what has changed, if anything has.
+    pub(crate) fn take_now(&self) -> T {
         std::mem::take(&mut *lock(&self.changed))
     }
 
@@ -128,6 +145,12 @@ impl Hub {
                 }
                 Effect::NodeChanged(node) => subscribers.to_watchers(|changes| {
                     changes.nodes.insert(*node);
+                }),
+                Effect::ReplicaChanged(replica) => subscribers.to_feed(|changes| {
+                    changes.replicas.insert(*replica);
+                }),
+                Effect::EventChanged(job, event) => subscribers.to_feed(|changes| {
+                    changes.events.insert((*job, *event));
                 }),
                 // The address book follows the state itself.
                 Effect::MembersChanged => {}
@@ -200,7 +223,21 @@ impl Hub {
 
     /// How many watchers there are.
     pub(crate) fn watcher_count(&self) -> usize {
-        lock(&self.subscribers).watchers.len()
+        let subscribers = lock(&self.subscribers);
+        subscribers.watchers.len() + subscribers.followers
+    }
+
+    /// A client begins to watch at the HTTP door.
+    pub(crate) fn follow(self: &Arc<Self>) -> Follower {
+        lock(&self.subscribers).followers += 1;
+        Follower(Arc::clone(self))
+    }
+
+    /// The inbox of what the HTTP door keeps. Replaces an earlier one.
+    pub(crate) fn attach_feed(&self) -> Arc<Inbox<WatchChanges>> {
+        let inbox = Arc::new(Inbox::default());
+        lock(&self.subscribers).feed = Some(Arc::clone(&inbox));
+        inbox
     }
 
     /// Starts a watch.
@@ -217,9 +254,21 @@ impl Hub {
 
 impl Subscribers {
     fn to_watchers(&self, mut add: impl FnMut(&mut WatchChanges)) {
-        for inbox in self.watchers.values() {
+        for inbox in self.watchers.values().chain(&self.feed) {
             inbox.put(&mut add);
         }
+    }
+
+    fn to_feed(&self, add: impl FnOnce(&mut WatchChanges)) {
+        if let Some(feed) = &self.feed {
+            feed.put(add);
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        lock(&self.0.subscribers).followers -= 1;
     }
 }
 

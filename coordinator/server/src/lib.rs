@@ -18,6 +18,7 @@ mod metrics;
 mod objects;
 mod peers;
 mod planner;
+mod rest;
 mod sessions;
 mod token;
 mod trust;

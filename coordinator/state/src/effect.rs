@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::{GangPhase, JobId, JobKey, NodeId, ReplicaId, Uid};
+use muster_model::{EventId, GangPhase, JobId, JobKey, NodeId, ReplicaId, Uid};
 
 use crate::change::{Change, Changes};
 use crate::record::Gang;
@@ -20,6 +20,10 @@ pub enum Effect {
     JobChanged(JobId),
     /// This job is gone; so are its logs.
     JobGone(JobId, JobKey, Uid),
+    /// What this replica's object shows has changed, or it is gone.
+    ReplicaChanged(ReplicaId),
+    /// A job's event is new, counted on, or gone.
+    EventChanged(JobId, EventId),
     /// A node has changed.
     NodeChanged(NodeId),
     /// Members of the coordinator have changed.
@@ -65,7 +69,13 @@ pub fn effects(before: &State, changes: &Changes) -> Vec<Effect> {
             {
                 found.insert(Effect::Plan);
             }
-            Change::Replica(id, new) => replica(before, (*id, new.as_deref()), &mut found),
+            Change::Replica(id, new) => {
+                found.insert(Effect::ReplicaChanged(*id));
+                replica(before, (*id, new.as_deref()), &mut found);
+            }
+            Change::Event((job, event), _) => {
+                found.insert(Effect::EventChanged(*job, *event));
+            }
             _ => {}
         }
     }

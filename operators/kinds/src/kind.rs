@@ -127,6 +127,11 @@ pub fn supported() -> impl Iterator<Item = &'static Facts> {
     all.filter(move |(place, one)| is_newest(*place, one)).map(|(_, one)| one)
 }
 
+/// Every version of every kind that is accepted, newer versions of a kind before older ones.
+pub fn versions() -> impl Iterator<Item = &'static Facts> {
+    REGISTER.iter().map(|kind| kind.facts())
+}
+
 /// The facts of the newest version of a kind; `None` when it is not registered.
 #[must_use]
 pub fn facts(kind: &JobKind) -> Option<&'static Facts> {

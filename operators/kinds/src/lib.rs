@@ -39,7 +39,7 @@ pub use document::{
     Document, Error as ManifestError, MAX_BYTES, MAX_DEPTH, Place, parse_documents,
 };
 pub use findings::{Warning, WarningKind};
-pub use kind::{Facts, Hint, UnknownKind, facts, supported};
+pub use kind::{Facts, Hint, UnknownKind, facts, supported, versions};
 pub use pytorch::LAUNCHER;
 pub use replica::{replica_labels, selector};
 pub use rfc3339::rfc3339;

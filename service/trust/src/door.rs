@@ -65,8 +65,9 @@ impl DoorLimits {
     #[must_use]
     pub fn http() -> Self {
         Self {
-            proven: 1_024,
-            strangers: 1_024,
+            // Each watch is a connection of its own.
+            proven: 4_096,
+            strangers: 4_096,
             waiting: 256,
             first_words: 1,
             speaks: tls::HTTP1,
@@ -115,6 +116,7 @@ fn count(counter: &AtomicU64) {
 pub struct Door {
     listener: TcpListener,
     identity: Option<Identity>,
+    plain_too: bool,
     limits: DoorLimits,
 }
 
@@ -128,12 +130,16 @@ pub struct Incoming {
 /// What handshakes need.
 struct Hall {
     acceptor: Option<(TlsAcceptor, String)>,
+    plain_too: bool,
     limits: DoorLimits,
     proven: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     counts: Arc<Counts>,
     visitors: mpsc::Sender<Visitor>,
 }
+
+/// The first byte of a connection with TLS (RFC 8446, section 5.1): a record with a handshake message.
+const TLS_HANDSHAKE: u8 = 22;
 
 /// The first and the longest pause after accepting has failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -142,13 +148,20 @@ impl Door {
     /// A door in the clear, for loopback.
     #[must_use]
     pub fn plain(listener: TcpListener, limits: DoorLimits) -> Self {
-        Self { listener, identity: None, limits }
+        Self { listener, identity: None, plain_too: true, limits }
     }
 
     /// A door with TLS, at which a member answers.
     #[must_use]
     pub fn tls(listener: TcpListener, identity: &Identity, limits: DoorLimits) -> Self {
-        Self { listener, identity: Some(identity.clone()), limits }
+        Self { listener, identity: Some(identity.clone()), plain_too: false, limits }
+    }
+
+    /// A door, for loopback, at which a member answers with TLS whoever begins with it, and others in the clear. What is
+    /// served has to look at [`Peer::is_tls`].
+    #[must_use]
+    pub fn either(listener: TcpListener, identity: &Identity, limits: DoorLimits) -> Self {
+        Self { listener, identity: Some(identity.clone()), plain_too: true, limits }
     }
 
     /// Opens it. Connections come in as long as the second part is driven.
@@ -163,6 +176,7 @@ impl Door {
         });
         let hall = Arc::new(Hall {
             acceptor,
+            plain_too: self.plain_too,
             limits: self.limits,
             proven: Arc::new(Semaphore::new(self.limits.proven)),
             strangers: Arc::new(Semaphore::new(self.limits.strangers)),
@@ -281,7 +295,13 @@ async fn accept(listener: TcpListener, hall: Arc<Hall>) -> Infallible {
 impl Hall {
     async fn admit(&self, stream: TcpStream, address: SocketAddr) -> Option<Visitor> {
         stream.set_nodelay(true).ok()?;
-        let (mut stream, subject) = match &self.acceptor {
+        let mut acceptor = self.acceptor.as_ref();
+        if self.plain_too && acceptor.is_some() {
+            let mut first = [0];
+            stream.peek(&mut first).await.ok()?;
+            acceptor = acceptor.filter(|_| first[0] == TLS_HANDSHAKE);
+        }
+        let (mut stream, subject) = match acceptor {
             None => (Stream::Plain(stream), None),
             Some((acceptor, cluster)) => {
                 let stream = match acceptor.accept(stream).await {
@@ -309,7 +329,7 @@ impl Hall {
         let mut first = vec![0; self.limits.first_words];
         stream.read_exact(&mut first).await.ok()?;
         let (subject, since) = subject.map_or((None, 0), |(subject, since)| (Some(subject), since));
-        let peer = Peer { address, subject, since, is_tls: self.acceptor.is_some() };
+        let peer = Peer { address, subject, since, is_tls: acceptor.is_some() };
         Some(Visitor { stream, first, given: 0, peer, _room: room })
     }
 

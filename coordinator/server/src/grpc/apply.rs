@@ -195,7 +195,7 @@ pub(super) fn namespace(text: &str) -> Result<Namespace, Status> {
 }
 
 /// Five random letters and digits, as Kubernetes appends to `generateName`.
-fn name_suffix() -> String {
+pub(crate) fn name_suffix() -> String {
     const ALPHABET: &[u8; 32] = b"bcdfghjklmnpqrstvwxz2456789aeiou";
     let random = Uuid::new_v4();
     random.as_bytes()[..5].iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()

@@ -60,13 +60,31 @@ impl Trust {
         data.join("trust")
     }
 
+    /// Where that of the HTTP door lies in the data directory of a member without TLS.
+    pub(crate) fn https_directory(data: &Path) -> PathBuf {
+        data.join("https")
+    }
+
+    /// As [`Trust::open`], for the HTTP door of a member that otherwise has no TLS: clients of Kubernetes show no token in
+    /// the clear.
+    pub(crate) fn open_https(data: &Path, named: (&str, u64)) -> Result<Self, Error> {
+        Self::open_in(Self::https_directory(data), named, true)
+    }
+
     /// Reads the authority, or makes it where there is none and no other member could have it.
     pub(crate) fn open(
         data: &Path,
         (cluster, member): (&str, u64),
         is_alone: bool,
     ) -> Result<Self, Error> {
-        let directory = Self::directory(data);
+        Self::open_in(Self::directory(data), (cluster, member), is_alone)
+    }
+
+    fn open_in(
+        directory: PathBuf,
+        (cluster, member): (&str, u64),
+        is_alone: bool,
+    ) -> Result<Self, Error> {
         let now = SystemTime::now();
         let authority = match Authority::load(&directory, cluster)? {
             Some(authority) => authority,

@@ -1,0 +1,247 @@
+//! Follows the replicated state and keeps every object as it is shown.
+//!
+//! Only the leader has a feed: only it hears of every change. A member that comes to lead builds it from the state, and
+//! watches that were open elsewhere find that their versions are too old, list again, and go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use muster_model::{EventId, JobId, NodeId, Rank, ReplicaId};
+use muster_state::State;
+use tokio::sync::{Notify, watch};
+
+use super::history::{History, Key};
+use super::registry::{Source, registry};
+use super::render::{self, Shown};
+use crate::brain::{Brain, BrainError};
+use crate::hub::{Hub, WatchChanges};
+use crate::planner::Waits;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    brain: Brain,
+    hub: Arc<Hub>,
+    waits: Arc<Waits>,
+    cluster: String,
+    /// None while this member does not lead.
+    history: Mutex<Option<History>>,
+    poke: Notify,
+    /// Counts what has been taken up. Whoever waits looks again.
+    moved: watch::Sender<u64>,
+}
+
+/// What is remembered of jobs between two looks.
+#[derive(Debug, Default)]
+struct Memory {
+    jobs: BTreeMap<JobId, (Key, String)>,
+    pods: BTreeMap<ReplicaId, Key>,
+    nodes: BTreeMap<NodeId, Key>,
+    events: BTreeMap<(JobId, EventId), Key>,
+}
+
+/// What a look at the state has found.
+#[derive(Default)]
+struct Look {
+    applied: u64,
+    jobs: Vec<(JobId, Option<(Shown, String)>)>,
+    pods: Vec<(ReplicaId, Option<Shown>)>,
+    nodes: Vec<(NodeId, Option<Shown>)>,
+    events: Vec<((JobId, EventId), Option<Shown>)>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Memory {
+    /// Forgets what is gone, and says where it was shown.
+    fn forget(&mut self, look: &Look) -> Vec<Key> {
+        let mut gone = Vec::new();
+        for (id, _) in look.jobs.iter().filter(|(_, shown)| shown.is_none()) {
+            gone.extend(self.jobs.remove(id).map(|(key, _)| key));
+            let rank = |rank| ReplicaId { job: *id, rank: Rank(rank) };
+            let pods: Vec<ReplicaId> =
+                self.pods.range(rank(0)..=rank(u32::MAX)).map(|(id, _)| *id).collect();
+            gone.extend(pods.iter().filter_map(|id| self.pods.remove(id)));
+        }
+        let of = |gone: &mut Vec<Key>, key: Option<Key>| gone.extend(key);
+        for (id, _) in look.pods.iter().filter(|(_, shown)| shown.is_none()) {
+            of(&mut gone, self.pods.remove(id));
+        }
+        for (id, _) in look.nodes.iter().filter(|(_, shown)| shown.is_none()) {
+            of(&mut gone, self.nodes.remove(id));
+        }
+        for (id, _) in look.events.iter().filter(|(_, shown)| shown.is_none()) {
+            of(&mut gone, self.events.remove(id));
+        }
+        gone
+    }
+}
+
+impl Feed {
+    pub(crate) fn new(brain: Brain, (hub, waits): (Arc<Hub>, Arc<Waits>), cluster: String) -> Self {
+        let moved = watch::Sender::new(0);
+        Self { brain, hub, waits, cluster, history: Mutex::new(None), poke: Notify::new(), moved }
+    }
+
+    /// Follows the state for ever.
+    pub(crate) async fn run(&self) -> Result<Infallible, BrainError> {
+        loop {
+            self.brain.leads().await?;
+            if let Err(error @ BrainError::Stopping) = self.lead().await {
+                return Err(error);
+            }
+            *self.lock() = None;
+            self.moved.send_modify(|count| *count += 1);
+        }
+    }
+
+    async fn lead(&self) -> Result<(), BrainError> {
+        let inbox = self.hub.attach_feed();
+        let mut memory = Memory::default();
+        let everything = self.look(None, BTreeMap::new()).await?;
+        let mut history = History::new(everything.applied);
+        self.take_up(&mut history, &mut memory, everything, true);
+        *self.lock() = Some(history);
+        self.moved.send_modify(|count| *count += 1);
+        loop {
+            let changes = tokio::select! {
+                changes = inbox.take() => changes,
+                () = self.poke.notified() => inbox.take_now(),
+                _ = self.brain.deposed() => return Ok(()),
+            };
+            let bases =
+                changes.jobs.iter().filter_map(|id| Some((*id, memory.jobs.get(id)?.1.clone())));
+            let bases = bases.collect();
+            let look = self.look(Some(changes), bases).await?;
+            if let Some(history) = self.lock().as_mut() {
+                self.take_up(history, &mut memory, look, false);
+            }
+            self.moved.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Reads what has changed, or everything.
+    async fn look(
+        &self,
+        changes: Option<WatchChanges>,
+        bases: BTreeMap<JobId, String>,
+    ) -> Result<Look, BrainError> {
+        let waits = Arc::clone(&self.waits);
+        self.brain.read(move |state| look(state, &waits, (changes, &bases))).await
+    }
+
+    fn take_up(&self, history: &mut History, memory: &mut Memory, look: Look, first: bool) {
+        history.reached(look.applied);
+        // First: what is new may have the name of something that is gone.
+        memory.forget(&look).iter().for_each(|key| history.remove(key));
+        let mut put = |shown: Shown| {
+            let Shown { key, object, index, replica } = shown;
+            if first {
+                history.load(key.clone(), (object, index), replica);
+            } else {
+                history.put(key.clone(), object, replica);
+            }
+            key
+        };
+        for (id, shown) in look.jobs {
+            if let Some((shown, basis)) = shown {
+                memory.jobs.insert(id, (put(shown), basis));
+            }
+        }
+        for (id, shown) in look.pods {
+            if let Some(shown) = shown {
+                memory.pods.insert(id, put(shown));
+            }
+        }
+        for (id, shown) in look.nodes {
+            if let Some(shown) = shown {
+                memory.nodes.insert(id, put(shown));
+            }
+        }
+        for (id, shown) in look.events {
+            if let Some(shown) = shown {
+                memory.events.insert(id, put(shown));
+            }
+        }
+        let resource = registry().of(Source::Namespaces);
+        for name in look.namespaces {
+            let key = (resource, String::new(), name);
+            let object = render::namespace(&key.2, &self.cluster);
+            put(Shown { key, object, index: 0, replica: None });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<History>> {
+        // Nothing in a critical section can leave the history half changed but a panic, which ends the program's task.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the objects; everything that was acknowledged before is in.
+    ///
+    /// # Errors
+    /// When this member does not lead.
+    pub(super) async fn read<T>(&self, read: impl FnOnce(&History) -> T) -> Result<T, BrainError> {
+        let index = self.brain.read(|state| state.applied().0).await?;
+        let mut moved = self.moved.subscribe();
+        self.poke.notify_one();
+        loop {
+            moved.borrow_and_update();
+            if let Some(history) = self.lock().as_ref().filter(|history| history.applied() >= index)
+            {
+                return Ok(read(history));
+            }
+            if let Some(other) = self.brain.led_by_another() {
+                return Err(other);
+            }
+            // The sender lives as long as this.
+            let _ = moved.changed().await;
+        }
+    }
+
+    /// Looks at the objects as they are here; none while this member does not lead.
+    pub(super) fn peek<T>(&self, read: impl FnOnce(&History) -> T) -> Option<T> {
+        self.lock().as_ref().map(read)
+    }
+
+    /// Tells whenever something may have changed.
+    pub(super) fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+}
+
+fn look(
+    state: &State,
+    waits: &Waits,
+    (changes, bases): (Option<WatchChanges>, &BTreeMap<JobId, String>),
+) -> Look {
+    let tables = state.tables();
+    let all = changes.is_none();
+    let changes = changes.unwrap_or_else(|| WatchChanges {
+        jobs: tables.jobs.iter().map(|(id, _)| *id).collect(),
+        gone: BTreeMap::new(),
+        nodes: tables.nodes.iter().map(|(id, _)| *id).collect(),
+        replicas: BTreeSet::new(),
+        events: tables.events.iter().map(|(id, _)| *id).collect(),
+    });
+    let mut look = Look { applied: state.applied().0, ..Look::default() };
+    if all {
+        look.namespaces.insert("default".into());
+    }
+    let mut replicas = changes.replicas;
+    for id in changes.jobs.into_iter().chain(changes.gone.into_keys()) {
+        let shown = render::job(state, id).zip(render::pods_basis(state, waits, id));
+        if let Some((job, basis)) = &shown {
+            look.namespaces.insert(job.key.1.clone());
+            if bases.get(&id) != Some(basis) {
+                let ranks = state.job(id).map(|job| job.gang.ranks().collect::<Vec<_>>());
+                let ranks = ranks.unwrap_or_default().into_iter();
+                replicas.extend(ranks.map(|(rank, ..)| ReplicaId { job: id, rank }));
+            }
+        }
+        look.jobs.push((id, shown));
+    }
+    look.pods = replicas.into_iter().map(|id| (id, render::pod(state, waits, id))).collect();
+    look.nodes = changes.nodes.into_iter().map(|id| (id, render::node(state, id))).collect();
+    look.events = changes.events.into_iter().map(|id| (id, render::event(state, id))).collect();
+    look
+}
