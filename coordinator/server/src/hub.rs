@@ -99,6 +99,11 @@ impl<T: Default> Inbox<T> {
         std::mem::take(&mut *lock(&self.changed))
     }
 
+    /// Waits until something has changed, and leaves it there.
+    pub(crate) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
     /// Takes what has changed, if anything has.
     pub(crate) fn take_now(&self) -> T {
         std::mem::take(&mut *lock(&self.changed))

@@ -15,7 +15,7 @@ use super::history::{History, Key};
 use super::registry::{Source, registry};
 use super::render::{self, Shown};
 use crate::brain::{Brain, BrainError};
-use crate::hub::{Hub, WatchChanges};
+use crate::hub::{Hub, Inbox, WatchChanges};
 use crate::planner::Waits;
 
 /// See the module's documentation.
@@ -28,6 +28,8 @@ pub(crate) struct Feed {
     /// None while this member does not lead.
     history: Mutex<Option<History>>,
     poke: Notify,
+    /// What the pods of each job were shown with last. See [`render::pods_basis`].
+    bases: Arc<Mutex<BTreeMap<JobId, String>>>,
     /// Counts what has been taken up. Whoever waits looks again.
     moved: watch::Sender<u64>,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Feed {
 /// What is remembered of jobs between two looks.
 #[derive(Debug, Default)]
 struct Memory {
-    jobs: BTreeMap<JobId, (Key, String)>,
+    jobs: BTreeMap<JobId, Key>,
     pods: BTreeMap<ReplicaId, Key>,
     nodes: BTreeMap<NodeId, Key>,
     events: BTreeMap<(JobId, EventId), Key>,
@@ -45,7 +47,7 @@ struct Memory {
 #[derive(Default)]
 struct Look {
     applied: u64,
-    jobs: Vec<(JobId, Option<(Shown, String)>)>,
+    jobs: Vec<(JobId, Option<Shown>)>,
     pods: Vec<(ReplicaId, Option<Shown>)>,
     nodes: Vec<(NodeId, Option<Shown>)>,
     events: Vec<((JobId, EventId), Option<Shown>)>,
@@ -57,7 +59,7 @@ impl Memory {
     fn forget(&mut self, look: &Look) -> Vec<Key> {
         let mut gone = Vec::new();
         for (id, _) in look.jobs.iter().filter(|(_, shown)| shown.is_none()) {
-            gone.extend(self.jobs.remove(id).map(|(key, _)| key));
+            gone.extend(self.jobs.remove(id));
             let rank = |rank| ReplicaId { job: *id, rank: Rank(rank) };
             let pods: Vec<ReplicaId> =
                 self.pods.range(rank(0)..=rank(u32::MAX)).map(|(id, _)| *id).collect();
@@ -80,7 +82,16 @@ impl Memory {
 impl Feed {
     pub(crate) fn new(brain: Brain, (hub, waits): (Arc<Hub>, Arc<Waits>), cluster: String) -> Self {
         let moved = watch::Sender::new(0);
-        Self { brain, hub, waits, cluster, history: Mutex::new(None), poke: Notify::new(), moved }
+        Self {
+            brain,
+            hub,
+            waits,
+            cluster,
+            history: Mutex::new(None),
+            poke: Notify::new(),
+            bases: Arc::default(),
+            moved,
+        }
     }
 
     /// Follows the state for ever.
@@ -98,21 +109,19 @@ impl Feed {
     async fn lead(&self) -> Result<(), BrainError> {
         let inbox = self.hub.attach_feed();
         let mut memory = Memory::default();
-        let everything = self.look(None, BTreeMap::new()).await?;
+        lock(&self.bases).clear();
+        let everything = self.look(None).await?;
         let mut history = History::new(everything.applied);
         self.take_up(&mut history, &mut memory, everything, true);
         *self.lock() = Some(history);
         self.moved.send_modify(|count| *count += 1);
         loop {
-            let changes = tokio::select! {
-                changes = inbox.take() => changes,
-                () = self.poke.notified() => inbox.take_now(),
+            tokio::select! {
+                () = inbox.changed() => {}
+                () = self.poke.notified() => {}
                 _ = self.brain.deposed() => return Ok(()),
-            };
-            let bases =
-                changes.jobs.iter().filter_map(|id| Some((*id, memory.jobs.get(id)?.1.clone())));
-            let bases = bases.collect();
-            let look = self.look(Some(changes), bases).await?;
+            }
+            let look = self.look(Some(Arc::clone(&inbox))).await?;
             if let Some(history) = self.lock().as_mut() {
                 self.take_up(history, &mut memory, look, false);
             }
@@ -120,14 +129,15 @@ impl Feed {
         }
     }
 
-    /// Reads what has changed, or everything.
-    async fn look(
-        &self,
-        changes: Option<WatchChanges>,
-        bases: BTreeMap<JobId, String>,
-    ) -> Result<Look, BrainError> {
-        let waits = Arc::clone(&self.waits);
-        self.brain.read(move |state| look(state, &waits, (changes, &bases))).await
+    /// Reads what has changed, or everything. What has changed is taken on the brain's thread, which also tells of it:
+    /// then nothing is missing of what is applied.
+    async fn look(&self, inbox: Option<Arc<Inbox<WatchChanges>>>) -> Result<Look, BrainError> {
+        let (waits, bases) = (Arc::clone(&self.waits), Arc::clone(&self.bases));
+        let read = self.brain.read(move |state| {
+            let changes = inbox.map(|inbox| inbox.take_now());
+            look(state, &waits, (changes, &mut lock(&bases)))
+        });
+        read.await
     }
 
     fn take_up(&self, history: &mut History, memory: &mut Memory, look: Look, first: bool) {
@@ -144,8 +154,8 @@ impl Feed {
             key
         };
         for (id, shown) in look.jobs {
-            if let Some((shown, basis)) = shown {
-                memory.jobs.insert(id, (put(shown), basis));
+            if let Some(shown) = shown {
+                memory.jobs.insert(id, put(shown));
             }
         }
         for (id, shown) in look.pods {
@@ -163,6 +173,11 @@ impl Feed {
                 memory.events.insert(id, put(shown));
             }
         }
+        if first {
+            render::runtimes().into_iter().for_each(|shown| {
+                put(shown);
+            });
+        }
         let resource = registry().of(Source::Namespaces);
         for name in look.namespaces {
             let key = (resource, String::new(), name);
@@ -172,8 +187,7 @@ impl Feed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<History>> {
-        // Nothing in a critical section can leave the history half changed but a panic, which ends the program's task.
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 
     /// Looks at the objects; everything that was acknowledged before is in.
@@ -209,10 +223,15 @@ impl Feed {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section here leaves the data whole, so a panic elsewhere is no reason to stop.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn look(
     state: &State,
     waits: &Waits,
-    (changes, bases): (Option<WatchChanges>, &BTreeMap<JobId, String>),
+    (changes, bases): (Option<WatchChanges>, &mut BTreeMap<JobId, String>),
 ) -> Look {
     let tables = state.tables();
     let all = changes.is_none();
@@ -229,14 +248,18 @@ fn look(
     }
     let mut replicas = changes.replicas;
     for id in changes.jobs.into_iter().chain(changes.gone.into_keys()) {
-        let shown = render::job(state, id).zip(render::pods_basis(state, waits, id));
-        if let Some((job, basis)) = &shown {
+        let shown = render::job(state, id);
+        let basis = render::pods_basis(state, waits, id);
+        if let Some((job, basis)) = shown.as_ref().zip(basis) {
             look.namespaces.insert(job.key.1.clone());
-            if bases.get(&id) != Some(basis) {
+            if bases.get(&id) != Some(&basis) {
                 let ranks = state.job(id).map(|job| job.gang.ranks().collect::<Vec<_>>());
                 let ranks = ranks.unwrap_or_default().into_iter();
                 replicas.extend(ranks.map(|(rank, ..)| ReplicaId { job: id, rank }));
+                bases.insert(id, basis);
             }
+        } else {
+            bases.remove(&id);
         }
         look.jobs.push((id, shown));
     }

@@ -15,6 +15,10 @@ pub(super) enum Source {
     Nodes,
     Events,
     Namespaces,
+    /// What a TrainJob may refer to, of the whole cluster.
+    Runtimes,
+    /// The same, of a namespace: there are none yet.
+    NamespacedRuntimes,
     /// Questions that are answered and not kept.
     Review,
 }
@@ -138,6 +142,25 @@ fn build() -> Registry {
         };
         add(job, Source::Jobs(facts));
     }
+    let runtime = ResourceInfo {
+        group: "trainer.kubeflow.org",
+        version: "v1alpha1",
+        plural: "clustertrainingruntimes",
+        singular: "clustertrainingruntime",
+        kind: "ClusterTrainingRuntime",
+        short_names: &[],
+        is_builtin: false,
+        ..namespace.clone()
+    };
+    add(runtime.clone(), Source::Runtimes);
+    let own_runtime = ResourceInfo {
+        plural: "trainingruntimes",
+        singular: "trainingruntime",
+        kind: "TrainingRuntime",
+        namespaced: true,
+        ..runtime
+    };
+    add(own_runtime, Source::NamespacedRuntimes);
     let review = ResourceInfo {
         group: "authorization.k8s.io",
         plural: "selfsubjectaccessreviews",

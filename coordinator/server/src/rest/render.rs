@@ -1,5 +1,6 @@
 //! What each record of the state is shown as.
 
+use muster_kinds::Runtimes;
 use muster_model::{EventId, GangPhase, JobId, NodeId, Rank, ReplicaId};
 use muster_state::{Job, State};
 use serde_json::{Value, json};
@@ -90,6 +91,20 @@ pub(super) fn event(state: &State, id: (JobId, EventId)) -> Option<Shown> {
         index: state.tables().events.version(&id).map_or(0, |index| index.0),
         replica: None,
     })
+}
+
+/// The runtimes that a TrainJob can name: those that come with Muster.
+pub(super) fn runtimes() -> Vec<Shown> {
+    let resource = registry().of(Source::Runtimes);
+    let shown = Runtimes::shipped();
+    let shown = shown.iter().map(|manifest| {
+        let mut object = manifest.clone();
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        object["metadata"]["uid"] = format!("shipped-{name}").into();
+        object["metadata"]["generation"] = 1.into();
+        Shown { key: (resource, String::new(), name), object, index: 0, replica: None }
+    });
+    shown.collect()
 }
 
 /// A namespace: there as soon as something is in it.
