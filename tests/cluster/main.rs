@@ -5,6 +5,7 @@ mod chaos;
 mod command_line;
 mod following;
 mod kinds;
+mod kubernetes;
 mod lifecycle;
 mod machines;
 mod many;

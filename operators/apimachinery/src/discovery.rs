@@ -23,7 +23,7 @@ fn versions<'a>(resources: &[&'a ResourceInfo]) -> Vec<(&'a str, Vec<&'a Resourc
     found
 }
 
-fn groups<'a>(resources: &'a [ResourceInfo]) -> Vec<(&'a str, Vec<&'a ResourceInfo>)> {
+fn groups(resources: &[ResourceInfo]) -> Vec<(&str, Vec<&ResourceInfo>)> {
     let mut found: Vec<(&str, Vec<&ResourceInfo>)> = Vec::new();
     for resource in resources {
         match found.iter_mut().find(|(group, _)| *group == resource.group) {

@@ -1,28 +1,37 @@
 //! What comes in: JSON, YAML or protobuf, up to a limit.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use muster_apimachinery::{ApiStatus, StatusReason, decode_protobuf};
 use muster_kinds::parse_documents;
 use serde_json::Value;
+use tokio_stream::StreamExt;
 
 /// The largest body. `kube-apiserver` takes as much.
 const MOST: usize = 3 * 1024 * 1024;
+/// So much of a body that is too large is still taken, so that the client hears why it was refused.
+const HEARD: usize = 64 * 1024 * 1024;
 
 /// The bytes of a body.
 pub(super) async fn read(body: Body) -> Result<Vec<u8>, ApiStatus> {
-    let bytes = to_bytes(body, MOST).await.map_err(|error| {
-        let mut source: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(one) = source {
-            if one.to_string().contains("limit") {
-                let message = format!("Request entity too large: limit is {MOST}");
-                return ApiStatus::new(StatusReason::RequestEntityTooLarge, message);
-            }
-            source = one.source();
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            ApiStatus::bad_request(format!("the request's body cannot be read: {error}"))
+        })?;
+        length += piece.len();
+        if length <= MOST {
+            bytes.extend_from_slice(&piece);
+        } else if length > HEARD {
+            break;
         }
-        ApiStatus::bad_request(format!("the request's body cannot be read: {error}"))
-    })?;
-    Ok(bytes.into())
+    }
+    if length > MOST {
+        let message = format!("Request entity too large: limit is {MOST}");
+        return Err(ApiStatus::new(StatusReason::RequestEntityTooLarge, message));
+    }
+    Ok(bytes)
 }
 
 /// The media type of a body, without its parameters; JSON where none is given, as some clients send none.

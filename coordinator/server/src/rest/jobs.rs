@@ -4,7 +4,8 @@ use muster_apimachinery::{
     ApiStatus, Cause, ResourceInfo, StatusReason, json_patch, merge_patch, strategic_patch,
 };
 use muster_kinds::{
-    AdmitContext, Admitted, JobView, Rejection, Runtimes, Update, admit, admit_update, show,
+    AdmitContext, Admitted, JobView, Rejection, Runtimes, Update, Warning, WarningKind, admit,
+    admit_update, show,
 };
 use muster_model::{
     Conditions, FieldError, JobKey, JobKind, JobName, Namespace, Problem, Reason, Timestamp, Uid,
@@ -124,6 +125,41 @@ fn cause(error: &FieldError) -> Cause {
     Cause { reason: reason.into(), message: message.to_owned(), field }
 }
 
+/// What the author of a manifest should know, as strictly as a client wants it (`fieldValidation`; without a word fields
+/// that are not known are worth a warning).
+fn validated(asked: &Asked, job: &Admitted) -> Result<Vec<String>, ApiStatus> {
+    let is_unknown = |warning: &&Warning| matches!(warning.kind, WarningKind::UnknownField { .. });
+    let unknown: Vec<String> =
+        job.warnings.iter().filter(is_unknown).map(ToString::to_string).collect();
+    let validation = asked.query.get("fieldValidation").unwrap_or("Warn");
+    match validation {
+        "Strict" if !unknown.is_empty() => {
+            let info = asked.target.info();
+            Err(ApiStatus::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+                unknown.join(", "),
+                kind = info.kind,
+                version = info.version,
+            )))
+        }
+        "Strict" | "Warn" => Ok(job.warnings.iter().map(ToString::to_string).collect()),
+        "Ignore" => {
+            let known = job.warnings.iter().filter(|warning| !is_unknown(warning));
+            Ok(known.map(ToString::to_string).collect())
+        }
+        other => {
+            let cause = Cause {
+                reason: "FieldValueNotSupported".into(),
+                message: format!(
+                    "Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+                ),
+                field: "fieldValidation".into(),
+            };
+            Err(ApiStatus::invalid(asked.target.info(), &asked.target.name, vec![cause]))
+        }
+    }
+}
+
 /// A new job as it will look.
 fn preview(job: &Admitted, uid: &Uid) -> Value {
     let mut object = show(&JobView {
@@ -165,7 +201,7 @@ async fn create_object(
     let namespace = asked.target.namespace.clone().unwrap_or_else(Namespace::default_namespace);
     let named = object["metadata"]["name"].as_str().unwrap_or_default();
     let job = admit(object, &context_of(&namespace)).map_err(|why| refused((info, named), &why))?;
-    let warnings: Vec<String> = job.warnings.iter().map(ToString::to_string).collect();
+    let warnings = validated(asked, &job)?;
     let uid = Uid(Uuid::new_v4().to_string());
     let name = job.key.name.to_string();
     let key: Key = (asked.target.resource, job.key.namespace.to_string(), name.clone());
@@ -324,6 +360,7 @@ pub(super) async fn update(
         let Update::Changed { admitted, spec_changed } = admitted else {
             return Ok(answer::json(200, &current));
         };
+        let warnings = validated(asked, &admitted)?;
         if dry {
             let mut shown = preview(&admitted, &old.uid);
             for field in ["resourceVersion", "creationTimestamp", "generation"] {
@@ -343,7 +380,9 @@ pub(super) async fn update(
         match context.brain.submit(None, Body::Apply(vec![Apply::Update(Box::new(update))])).await {
             Ok(_) => {
                 let (object, _) = found(context, asked).await?;
-                return Ok(answer::json(200, &object));
+                let mut answer = answer::json(200, &object);
+                warn(&mut answer, &warnings);
+                return Ok(answer);
             }
             // Somebody else was faster. Whoever named a version finds that it is not the current one any more.
             Err(BrainError::Rejected(Reason::StalePlan { .. })) => {}

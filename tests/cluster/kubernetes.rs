@@ -1,0 +1,295 @@
+//! The HTTP door, with the clients that people have: a real kubectl, and the Python clients of Kubernetes and Kubeflow.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use muster_tests::{Job, Outcome, Place, until};
+use serde_json::Value;
+
+/// `clients_environment.py` says with it that this machine cannot build an environment.
+const CANNOT: i32 = 75;
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+}
+
+/// A coordinator, an agent, and clients that know where they are.
+struct Clients {
+    place: Place,
+    programs: PathBuf,
+}
+
+impl Clients {
+    /// None, and a word why, where the clients cannot be installed.
+    fn of(place: Place) -> Option<Self> {
+        let named = std::env::var_os("MUSTER_TEST_CACHE").map(PathBuf::from);
+        let cache = named
+            .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-envs"));
+        let built =
+            Command::new("python3").arg(script("clients_environment.py")).arg(cache).output();
+        let built = match built {
+            Ok(built) => built,
+            Err(error) => {
+                eprintln!("skipped: clients of Kubernetes: python3: {error}");
+                return None;
+            }
+        };
+        if built.status.code() == Some(CANNOT) {
+            eprintln!("skipped: {}", String::from_utf8_lossy(&built.stderr).trim());
+            return None;
+        }
+        let text = Outcome::of(built).ok().stdout;
+        let programs = PathBuf::from(text.lines().last().expect("it prints a folder"));
+        let clients = Self { place, programs };
+        clients.write_config(&[]);
+        Some(clients)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.place.data().join("kubeconfig")
+    }
+
+    fn write_config(&self, flags: &[&str]) {
+        let arguments = [flags, &["kubeconfig"]].concat();
+        let config = self.place.muster(&arguments).ok().stdout;
+        std::fs::write(self.config(), config).expect("the data directory is ours");
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.programs.join("kubectl"));
+        command.arg("--kubeconfig").arg(self.config()).args(arguments);
+        // Discovery is cached there.
+        command.env("HOME", self.place.data()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(self.kubectl(arguments).output().expect("kubectl is installed"))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        self.run(&[arguments, &["-o", "json"]].concat()).ok().json()
+    }
+
+    fn python(&self, what: &str) {
+        let done: Output = Command::new(self.programs.join("python"))
+            .arg(script("kubernetes_clients.py"))
+            .arg(self.config())
+            .arg(what)
+            .env("HOME", self.place.data())
+            .output()
+            .expect("python is installed");
+        Outcome::of(done).ok();
+    }
+
+    fn write(&self, job: Job) -> String {
+        job.write(self.place.data()).to_string_lossy().into_owned()
+    }
+}
+
+#[test]
+fn kubectl_drives_a_job_to_its_end() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    let job = clients.write(Job::shell("drive", 1, "echo hello from $RANK; sleep 1; echo bye"));
+    assert_eq!(
+        clients.run(&["create", "-f", &job, "--dry-run=server"]).ok().stdout,
+        "pytorchjob.kubeflow.org/drive created (server dry run)\n"
+    );
+    assert_eq!(clients.run(&["get", "pytorchjobs"]).ok().stdout, "");
+    assert!(clients.run(&["apply", "-f", &job]).ok().stdout.contains("drive created"));
+    clients.run(&["wait", "--for=create", "pod/drive-master-0", "--timeout=60s"]).ok();
+    let ready = "--for=jsonpath={.status.containerStatuses[0].started}=true";
+    clients.run(&["wait", ready, "pod/drive-master-0", "--timeout=60s"]).ok();
+    let log = clients.run(&["logs", "-f", "drive-master-0"]).ok().stdout;
+    assert_eq!(log, "hello from 0\nbye\n");
+    clients.run(&["wait", "--for=condition=Succeeded", "pytorchjob/drive", "--timeout=60s"]).ok();
+    let table = clients.run(&["get", "pytorchjobs"]).ok().stdout;
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "STATE", "AGE"]);
+    assert_eq!(rows[1][..2], ["drive", "Succeeded"]);
+    let pods = clients.run(&["get", "pods", "-l", "training.kubeflow.org/job-name=drive"]).ok();
+    assert!(
+        pods.stdout.contains("drive-worker-0") && pods.stdout.contains("Completed"),
+        "{pods:?}"
+    );
+    assert_eq!(clients.run(&["logs", "drive-worker-0", "--tail=1"]).ok().stdout, "bye\n");
+    let described = clients.run(&["describe", "pytorchjob", "drive"]).ok().stdout;
+    assert!(described.contains("PyTorchJobSucceeded"), "{described}");
+    let all = clients.run(&["get", "all"]).ok().stdout;
+    assert!(
+        all.contains("pytorchjob.kubeflow.org/drive") && all.contains("pod/drive-master-0"),
+        "{all}"
+    );
+    // Applied once more, nothing changes, and nothing differs.
+    assert!(clients.run(&["apply", "-f", &job]).ok().stdout.contains("unchanged"));
+    clients.run(&["diff", "-f", &job]).ok();
+    let deleted = clients.run(&["delete", "pytorchjob", "drive"]).ok().stdout;
+    assert!(deleted.contains("deleted"), "{deleted}");
+    assert_eq!(clients.run(&["get", "pytorchjobs,pods"]).ok().stdout, "");
+}
+
+#[test]
+fn kubectl_suspends_resumes_labels_and_says_what_cannot_be_done() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    let job = clients.write(Job::shell("held", 1, "sleep 600"));
+    clients.run(&["create", "-f", &job]).ok();
+    clients.run(&["wait", "--for=condition=Running", "pytorchjob/held", "--timeout=60s"]).ok();
+    let previous = clients.run(&["logs", "held-master-0", "--previous"]);
+    assert!(previous.stderr.contains("previous terminated container"), "{previous:?}");
+    let patch = |suspend: bool| format!(r#"{{"spec":{{"runPolicy":{{"suspend":{suspend}}}}}}}"#);
+    let patched = |suspend| {
+        clients.run(&["patch", "pytorchjob", "held", "--type=merge", "-p", &patch(suspend)]).ok()
+    };
+    assert!(patched(true).stdout.ends_with("held patched\n"));
+    assert!(patched(true).stdout.ends_with("held patched (no change)\n"));
+    clients.run(&["wait", "--for=condition=Suspended", "pytorchjob/held", "--timeout=60s"]).ok();
+    until("the pods are gone", || {
+        clients.json(&["get", "pods"])["items"].as_array()?.is_empty().then_some(())
+    });
+    assert!(patched(false).stdout.ends_with("held patched\n"));
+    clients.run(&["wait", "--for=condition=Running", "pytorchjob/held", "--timeout=60s"]).ok();
+    clients.run(&["label", "pytorchjob", "held", "team=a"]).ok();
+    let found =
+        clients.run(&["get", "pytorchjobs", "-l", "team in (a,b)", "-o", "name"]).ok().stdout;
+    assert_eq!(found, "pytorchjob.kubeflow.org/held\n");
+    assert_eq!(clients.run(&["get", "pytorchjobs", "-l", "team notin (a)"]).ok().stdout, "");
+
+    let refused = |arguments: &[&str], said: &str| {
+        let outcome = clients.run(arguments);
+        assert_ne!(outcome.code, 0, "{arguments:?}: {outcome:?}");
+        assert!(outcome.stderr.contains(said), "{arguments:?}: {outcome:?}");
+    };
+    refused(&["create", "-f", &job], "AlreadyExists");
+    refused(&["get", "pytorchjob", "nope"], "pytorchjobs.kubeflow.org \"nope\" not found");
+    refused(&["get", "deployments"], "the server doesn't have a resource type");
+    refused(&["delete", "pod", "held-worker-0"], "lives and dies together");
+    let replicas = r#"{"spec":{"pytorchReplicaSpecs":{"Worker":{"replicas":7}}}}"#;
+    refused(
+        &["patch", "pytorchjob", "held", "--type=merge", "-p", replicas],
+        "spec.pytorchReplicaSpecs.Worker.replicas",
+    );
+    let wrong =
+        clients.write(Job::shell("wrong", 1, "true").with("/spec/runPolicy/nonsense", 1.into()));
+    refused(&["create", "-f", &wrong], "nonsense");
+    assert_eq!(clients.run(&["auth", "can-i", "create", "pytorchjobs"]).ok().stdout, "yes\n");
+    assert_eq!(clients.run(&["auth", "can-i", "create", "deployments.apps"]).code, 1);
+    assert!(clients.run(&["auth", "whoami"]).ok().stdout.contains("muster:owner"));
+    clients.run(&["delete", "pytorchjobs", "--all"]).ok();
+}
+
+#[test]
+fn kubectl_sees_why_a_gang_waits_and_watches_it_come_and_go() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    let name = clients.json(&["get", "nodes"])["items"][0]["metadata"]["name"].clone();
+    let name = name.as_str().expect("a node has a name");
+    clients.run(&["cordon", name]).ok();
+    assert!(clients.run(&["get", "nodes"]).ok().stdout.contains("SchedulingDisabled"));
+    let mut watching = clients
+        .kubectl(&["get", "pytorchjobs", "-w", "--output-watch-events", "--no-headers"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("kubectl is installed");
+    let job = clients.write(Job::shell("waits", 1, "true"));
+    clients.run(&["apply", "-f", &job]).ok();
+    let unschedulable = "--for=jsonpath={.status.conditions[0].reason}=Unschedulable";
+    clients.run(&["wait", unschedulable, "pod/waits-worker-0", "--timeout=60s"]).ok();
+    until("the pod says why", || {
+        let pod = clients.json(&["get", "pod", "waits-worker-0"]);
+        let said = pod["status"]["conditions"][0]["message"].as_str()?.to_owned();
+        said.contains("cordon").then_some(())
+    });
+    clients.run(&["uncordon", name]).ok();
+    clients.run(&["wait", "--for=condition=Succeeded", "pytorchjob/waits", "--timeout=60s"]).ok();
+    clients.run(&["delete", "pytorchjob", "waits"]).ok();
+    let lines = BufReader::new(watching.stdout.take().expect("it is piped")).lines();
+    let mut seen = Vec::new();
+    for line in lines.map_while(Result::ok) {
+        let words: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
+        let ends = words[0] == "DELETED";
+        seen.push(words);
+        if ends {
+            break;
+        }
+    }
+    watching.kill().expect("it is ours");
+    watching.wait().expect("it is ours");
+    assert_eq!(seen[0][..2], ["ADDED", "waits"]);
+    assert!(
+        seen.iter().any(|words| words.get(2).is_some_and(|state| state == "Succeeded")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn the_training_client_works_unmodified() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    clients.python("training");
+}
+
+#[test]
+fn the_trainer_client_works_unmodified() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    clients.python("trainer");
+}
+
+#[test]
+fn the_client_of_kubernetes_watches_pages_and_hears_what_is_wrong() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    clients.python("plain");
+}
+
+#[test]
+fn broken_requests_are_refused_with_a_status_and_nothing_is_kept() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    clients.python("raw");
+}
+
+#[test]
+fn users_may_do_with_kubectl_what_they_were_granted() {
+    let mut place = Place::new();
+    place.flags = vec!["--tls".into()];
+    place.speak_tls();
+    place.start(muster_tests::Role::Up);
+    place.wait_until_ready();
+    let Some(clients) = Clients::of(place) else { return };
+    // The operator's certificate comes from `muster` itself, whenever kubectl asks.
+    assert!(clients.run(&["auth", "whoami"]).ok().stdout.contains("muster:owner"));
+    let job = clients.write(Job::shell("mine", 1, "sleep 600"));
+    clients.run(&["create", "-f", &job]).ok();
+    let token = clients.place.muster(&[
+        "token",
+        "create",
+        "--user",
+        "ada",
+        "--grant",
+        "viewer:default",
+        "--grant",
+        "editor:team",
+        "-o",
+        "json",
+    ]);
+    let token = token.ok().json()["token"].as_str().expect("a token").to_owned();
+    let file = clients.place.data().join("ada.token");
+    {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut options = std::fs::OpenOptions::new();
+        let made = options.write(true).create_new(true).mode(0o600).open(&file);
+        made.expect("the data directory is ours")
+            .write_all(token.as_bytes())
+            .expect("there is room");
+    }
+    clients.write_config(&["--token-file", &file.to_string_lossy()]);
+    assert!(clients.run(&["auth", "whoami"]).ok().stdout.contains("ada"));
+    assert!(clients.run(&["get", "pytorchjobs"]).ok().stdout.contains("mine"));
+    let refused = clients.run(&["delete", "pytorchjob", "mine"]);
+    let expected = "User \"ada\" cannot delete resource \"pytorchjobs\" in API group \"kubeflow.org\" in the namespace \"default\"";
+    assert!(refused.stderr.contains(expected), "{refused:?}");
+    assert!(clients.run(&["get", "nodes"]).stderr.contains("at the cluster scope"));
+    assert_eq!(clients.run(&["auth", "can-i", "delete", "pytorchjobs"]).code, 1);
+    clients.run(&["auth", "can-i", "delete", "pytorchjobs", "-n", "team"]).ok();
+    clients.run(&["create", "-n", "team", "-f", &job]).ok();
+    clients.run(&["delete", "-n", "team", "pytorchjob", "mine"]).ok();
+}
