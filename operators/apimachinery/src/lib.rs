@@ -30,7 +30,7 @@ pub use protobuf::{ProtobufError, decode_protobuf};
 pub use query::{Query, QueryError};
 pub use resource::{ResourceInfo, Subresource, Verb};
 pub use selector::{FieldSelector, LabelSelector, SelectorError};
-pub use status::{ApiStatus, Cause, StatusReason};
+pub use status::{ApiStatus, Cause, Details, StatusReason};
 pub use strategic::strategic_patch;
 pub use table::{Include, table};
 pub use time::{age, parse_time};

@@ -60,6 +60,15 @@ pub struct ApiStatus {
     pub reason: StatusReason,
     /// A sentence.
     pub message: String,
+    /// What it is about.
+    pub details: Box<Details>,
+    /// After how many seconds the client shall try again by itself.
+    pub retry_after: Option<u32>,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Details {
     /// The object's name, where there is one.
     pub name: String,
     /// The API group.
@@ -68,8 +77,6 @@ pub struct ApiStatus {
     pub kind: String,
     /// What is wrong, in its parts.
     pub causes: Vec<Cause>,
-    /// After how many seconds the client shall try again by itself.
-    pub retry_after: Option<u32>,
 }
 
 impl StatusReason {
@@ -123,23 +130,15 @@ impl ApiStatus {
     /// A refusal with nothing but a sentence.
     #[must_use]
     pub fn new(reason: StatusReason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            name: String::new(),
-            group: String::new(),
-            kind: String::new(),
-            causes: Vec::new(),
-            retry_after: None,
-        }
+        Self { reason, message: message.into(), details: Box::default(), retry_after: None }
     }
 
     /// Says which object it is about.
     #[must_use]
     pub fn about(mut self, resource: &ResourceInfo, name: &str) -> Self {
-        resource.group.clone_into(&mut self.group);
-        resource.plural.clone_into(&mut self.kind);
-        name.clone_into(&mut self.name);
+        resource.group.clone_into(&mut self.details.group);
+        resource.plural.clone_into(&mut self.details.kind);
+        name.clone_into(&mut self.details.name);
         self
     }
 
@@ -195,8 +194,8 @@ impl ApiStatus {
         };
         let message = format!("{} {name:?} is invalid: {listed}", resource.qualified_kind());
         let mut status = Self::new(StatusReason::Invalid, message).about(resource, name);
-        resource.kind.clone_into(&mut status.kind);
-        status.causes = causes;
+        resource.kind.clone_into(&mut status.details.kind);
+        status.details.causes = causes;
         status
     }
 
@@ -225,12 +224,16 @@ impl ApiStatus {
     #[must_use]
     pub fn to_value(&self) -> Value {
         let mut details = Map::new();
-        let texts = [("name", &self.name), ("group", &self.group), ("kind", &self.kind)];
+        let texts = [
+            ("name", &self.details.name),
+            ("group", &self.details.group),
+            ("kind", &self.details.kind),
+        ];
         for (field, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             details.insert(field.into(), text.as_str().into());
         }
-        if !self.causes.is_empty() {
-            let causes = self.causes.iter().map(|cause| {
+        if !self.details.causes.is_empty() {
+            let causes = self.details.causes.iter().map(|cause| {
                 json!({"reason": cause.reason, "message": cause.message, "field": cause.field})
             });
             details.insert("causes".into(), causes.collect());

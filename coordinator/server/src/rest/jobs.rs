@@ -5,7 +5,7 @@ use muster_apimachinery::{
 };
 use muster_kinds::{
     AdmitContext, Admitted, JobView, Rejection, Runtimes, Update, Warning, WarningKind, admit,
-    admit_update, show,
+    admit_update, parse_documents, show,
 };
 use muster_model::{
     Conditions, FieldError, JobKey, JobKind, JobName, Namespace, Problem, Reason, Timestamp, Uid,
@@ -25,6 +25,8 @@ use crate::clock::Clock;
 use crate::grpc::name_suffix;
 use crate::objects::job_object;
 
+/// The content type of configurations that the server applies.
+const APPLY: &str = "application/apply-patch+yaml";
 /// How often a change that was overtaken is made again.
 const ATTEMPTS: usize = 5;
 
@@ -275,6 +277,20 @@ fn key_of(asked: &Asked) -> Result<JobKey, ApiStatus> {
     Ok(JobKey { namespace, kind: JobKind(kind(asked.target.source()).into()), name })
 }
 
+/// A configuration that is applied by the server. Fields have no managers here: what is applied is merged, nothing
+/// conflicts, and what an earlier configuration had and this one has not stays.
+fn applied(asked: &Asked) -> Result<Value, ApiStatus> {
+    if asked.query.get("fieldManager").is_none() {
+        return Err(ApiStatus::bad_request("fieldManager is required for apply patch"));
+    }
+    let mut documents = parse_documents(&asked.bytes)
+        .map_err(|error| ApiStatus::bad_request(format!("the body is no YAML: {error}")))?;
+    match (documents.pop(), documents.is_empty()) {
+        (Some(one), true) if one.value.is_object() => Ok(one.value),
+        _ => Err(ApiStatus::bad_request("the body must be one object")),
+    }
+}
+
 /// What a request makes of an object.
 fn changed(asked: &Asked, verb: &str, object: &Value) -> Result<Value, ApiStatus> {
     let info = asked.target.info();
@@ -295,6 +311,11 @@ fn changed(asked: &Asked, verb: &str, object: &Value) -> Result<Value, ApiStatus
             merge_patch(&mut new, &patch);
             new
         }
+        APPLY => {
+            let mut new = object.clone();
+            merge_patch(&mut new, &applied(asked)?);
+            new
+        }
         "application/json-patch+json" => {
             json_patch(object, &body::json(&asked.bytes)?).map_err(|error| invalid(&error))?
         }
@@ -302,7 +323,8 @@ fn changed(asked: &Asked, verb: &str, object: &Value) -> Result<Value, ApiStatus
             strategic_patch(object, &body::json(&asked.bytes)?).map_err(|error| invalid(&error))?
         }
         other => {
-            let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
+            let mut accepted =
+                vec!["application/json-patch+json", "application/merge-patch+json", APPLY];
             if info.is_builtin {
                 accepted.push("application/strategic-merge-patch+json");
             }
@@ -346,9 +368,19 @@ pub(super) async fn update(
     let dry = is_dry(asked)?;
     let key = key_of(asked)?;
     let namespace = key.namespace.clone();
+    let applies = verb == "patch" && body::media_type(&asked.headers) == APPLY;
     for _ in 0..ATTEMPTS {
-        let old = existing(context, key.clone()).await?;
-        let old = old.ok_or_else(|| ApiStatus::not_found(info, &name))?;
+        let Some(old) = existing(context, key.clone()).await? else {
+            if !applies {
+                return Err(ApiStatus::not_found(info, &name));
+            }
+            let mut object = sent(asked, applied(asked)?)?;
+            if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+                object["metadata"]["name"] = name.as_str().into();
+            }
+            preconditions(asked, &object, &json!({"metadata": {}}))?;
+            return create_object(context, asked, &object).await;
+        };
         let (current, _) = found(context, asked).await?;
         let mut base = old.object;
         base["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();

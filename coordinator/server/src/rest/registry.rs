@@ -103,7 +103,7 @@ fn build() -> Registry {
         namespaced: false,
         verbs: &[Verb::Get, Verb::List, Verb::Patch, Verb::Watch],
         subresources: &[],
-        ..core.clone()
+        ..core
     };
     add(node.clone(), Source::Nodes);
     let event = ResourceInfo {
@@ -113,7 +113,7 @@ fn build() -> Registry {
         short_names: &["ev"],
         namespaced: true,
         verbs: Verb::READ,
-        ..node.clone()
+        ..node
     };
     add(event.clone(), Source::Events);
     let namespace = ResourceInfo {
@@ -122,7 +122,7 @@ fn build() -> Registry {
         kind: "Namespace",
         short_names: &["ns"],
         namespaced: false,
-        ..event.clone()
+        ..event
     };
     add(namespace.clone(), Source::Namespaces);
     for facts in versions().filter(|facts| facts.kind != "Pod") {
@@ -150,7 +150,7 @@ fn build() -> Registry {
         kind: "ClusterTrainingRuntime",
         short_names: &[],
         is_builtin: false,
-        ..namespace.clone()
+        ..namespace
     };
     add(runtime.clone(), Source::Runtimes);
     let own_runtime = ResourceInfo {
@@ -175,7 +175,7 @@ fn build() -> Registry {
         plural: "selfsubjectrulesreviews",
         singular: "selfsubjectrulesreview",
         kind: "SelfSubjectRulesReview",
-        ..review.clone()
+        ..review
     };
     add(rules, Source::Review);
     let own = ResourceInfo {

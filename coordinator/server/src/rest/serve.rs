@@ -14,7 +14,7 @@ use muster_service::Tasks;
 use muster_trust::Peer;
 use serde_json::json;
 
-use super::access::{Wish, require};
+use super::access::{self, Wish, require};
 use super::answer::{self, Answer};
 use super::feed::Feed;
 use super::registry::{Source, registry};
@@ -112,7 +112,26 @@ async fn answer_to(
         _ => body::read(body).await?,
     };
     let asked = Asked { caller, target, query, headers: parts.headers, bytes };
-    resource(context, &method, asked).await
+    if method == Method::GET || asked.target.source() == Source::Review {
+        return resource(context, &method, asked).await;
+    }
+    let (target, user) = (asked.target.clone(), access::user(&asked.caller));
+    let is_dry = asked.query.get("dryRun").is_some();
+    let answer = resource(context, &method, asked).await;
+    let code = answer.as_ref().map_or_else(ApiStatus::code, |answer| answer.status().as_u16());
+    // Who changed what, or tried to.
+    tracing::info!(
+        target: "audit",
+        user,
+        %method,
+        resource = target.info().qualified(),
+        namespace = target.namespace_text(),
+        name = target.name,
+        part = target.part,
+        dry_run = is_dry,
+        code,
+    );
+    answer
 }
 
 /// Whose a request is.

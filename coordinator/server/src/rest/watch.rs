@@ -99,7 +99,7 @@ pub(super) async fn watch(context: &RestContext, asked: Asked) -> Result<Answer,
 fn too_new(wanted: u64, now: u64) -> ApiStatus {
     let message = format!("Too large resource version: {wanted}, current: {now}");
     let mut status = ApiStatus::new(StatusReason::Timeout, message.clone());
-    status.causes =
+    status.details.causes =
         vec![Cause { reason: "ResourceVersionTooLarge".into(), message, field: String::new() }];
     status.retry_after = Some(1);
     status
