@@ -189,9 +189,9 @@ mod tests {
                 kind: Some(("autoscaling", "v1", "Scale")),
                 verbs: &[Verb::Get],
             }],
-            ..base.clone()
+            ..base
         };
-        let mpi = ResourceInfo { version: "v2beta1", plural: "mpijobs", ..job.clone() };
+        let mpi = ResourceInfo { version: "v2beta1", plural: "mpijobs", ..job };
         vec![base, job, mpi]
     }
 

@@ -19,6 +19,7 @@ use super::body;
 use super::history::Key;
 use super::read::{Filter, found};
 use super::registry::Source;
+use super::render::job_selector;
 use super::serve::{Asked, RestContext};
 use crate::brain::BrainError;
 use crate::clock::Clock;
@@ -78,6 +79,14 @@ fn sent(asked: &Asked, mut object: Value) -> Result<Value, ApiStatus> {
                 )));
             }
         }
+    }
+    // It is shown, and comes back with what was read.
+    let shown = job_selector(object["metadata"]["name"].as_str().unwrap_or_default());
+    if info.kind == "Job"
+        && object["spec"]["selector"] == shown
+        && let Some(spec) = object["spec"].as_object_mut()
+    {
+        spec.shift_remove("selector");
     }
     let namespace = asked.target.namespace_text();
     if !object.get("metadata").is_some_and(Value::is_object) {

@@ -29,13 +29,18 @@ pub(super) fn job_key(job: &Job) -> Key {
     (resource, job.key.namespace.to_string(), job.key.name.to_string())
 }
 
+/// The selector that a Job of batch/v1 is shown with: `kubectl logs job/NAME` finds the pods by it.
+pub(super) fn job_selector(name: &str) -> Value {
+    json!({"matchLabels": {"batch.kubernetes.io/job-name": name}})
+}
+
 pub(super) fn job(state: &State, id: JobId) -> Option<Shown> {
-    Some(Shown {
-        key: job_key(state.job(id)?),
-        object: job_object(state, id)?,
-        index: state.job_version(id).0,
-        replica: None,
-    })
+    let job = state.job(id)?;
+    let mut object = job_object(state, id)?;
+    if job.key.kind.0 == "Job" {
+        object["spec"]["selector"] = job_selector(job.key.name.as_str());
+    }
+    Some(Shown { key: job_key(job), object, index: state.job_version(id).0, replica: None })
 }
 
 /// Whether a job's replicas are shown beside it: one that is a pod is its own replica.
