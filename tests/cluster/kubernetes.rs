@@ -223,6 +223,51 @@ fn kubectl_sees_why_a_gang_waits_and_watches_it_come_and_go() {
 }
 
 #[test]
+fn built_in_kinds_are_applied_changed_and_read_back() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    let job = serde_json::json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "twice"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [
+            {"name": "main", "image": "none", "command": ["echo", "done"]},
+        ]}}},
+    });
+    let path = clients.place.data().join("twice.json");
+    std::fs::write(&path, job.to_string()).expect("the data directory is ours");
+    let path = path.to_string_lossy().into_owned();
+    clients
+        .run(&[
+            "run",
+            "other",
+            "--image=none",
+            "--restart=Never",
+            "--command",
+            "--",
+            "echo",
+            "other",
+        ])
+        .ok();
+    clients.run(&["apply", "-f", &path]).ok();
+    clients.run(&["wait", "--for=condition=Complete", "job/twice", "--timeout=60s"]).ok();
+    assert!(clients.run(&["apply", "-f", &path]).ok().stdout.contains("unchanged"));
+    assert_eq!(clients.run(&["logs", "job/twice"]).ok().stdout, "done\n");
+    clients
+        .run(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/other", "--timeout=60s"])
+        .ok();
+    assert_eq!(clients.run(&["logs", "other"]).ok().stdout, "other\n");
+    clients.run(&["label", "job", "twice", "a=b"]).ok();
+    let read = clients.run(&["get", "job", "twice", "-o", "yaml"]).ok().stdout;
+    let file = clients.place.data().join("read.yaml");
+    std::fs::write(&file, read).expect("the data directory is ours");
+    clients.run(&["replace", "-f", &file.to_string_lossy()]).ok();
+    let applied =
+        clients.run(&["apply", "--server-side", "--force-conflicts", "-f", &path]).ok().stdout;
+    assert!(applied.contains("serverside-applied"), "{applied}");
+    clients.run(&["delete", "-f", &path]).ok();
+    clients.run(&["delete", "pod", "other"]).ok();
+    assert_eq!(clients.run(&["get", "pods,jobs"]).ok().stdout, "");
+}
+
+#[test]
 fn the_training_client_works_unmodified() {
     let Some(clients) = Clients::of(Place::up()) else { return };
     clients.python("training");

@@ -368,6 +368,17 @@ fn preconditions(asked: &Asked, new: &Value, current: &Value) -> Result<(), ApiS
     Ok(())
 }
 
+/// Takes away what only the object is shown with, so that what was read can be written back: defaults are not stored.
+fn without_shown(new: &mut Value, shown: &Value, stored: &Value) {
+    let (Value::Object(new), Value::Object(shown)) = (new, shown) else { return };
+    new.retain(|name, value| stored.get(name).is_some() || shown.get(name) != Some(value));
+    for (name, value) in new {
+        if let (Some(shown), Some(stored)) = (shown.get(name), stored.get(name)) {
+            without_shown(value, shown, stored);
+        }
+    }
+}
+
 pub(super) async fn update(
     context: &RestContext,
     asked: &Asked,
@@ -396,6 +407,7 @@ pub(super) async fn update(
         let mut new = changed(asked, verb, &base)?;
         preconditions(asked, &new, &current)?;
         new["metadata"]["name"] = name.as_str().into();
+        without_shown(&mut new["spec"], &base["spec"], &old.manifest["spec"]);
         let admitted = admit_update(&old.manifest, &new, &context_of(&namespace))
             .map_err(|why| refused((info, &name), &why))?;
         let Update::Changed { admitted, spec_changed } = admitted else {
@@ -561,6 +573,15 @@ mod tests {
     use muster_model::FieldPath;
 
     use super::*;
+
+    #[test]
+    fn what_was_only_shown_is_not_written_back_and_what_was_changed_is() {
+        let stored = json!({"a": 1, "policy": {"x": 1}});
+        let shown = json!({"a": 1, "default": 5, "other": 6, "policy": {"x": 1, "y": 2}});
+        let mut new = json!({"a": 2, "default": 5, "other": 7, "policy": {"x": 1, "y": 2, "z": 3}});
+        without_shown(&mut new, &shown, &stored);
+        assert_eq!(new, json!({"a": 2, "other": 7, "policy": {"x": 1, "z": 3}}));
+    }
 
     #[test]
     fn a_cause_says_the_field_once() {
