@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use muster_tests::{Job, Outcome, Place, until};
+use muster_tests::{Job, Members, Outcome, Place, Role, until};
 use serde_json::Value;
 
 /// `clients_environment.py` says with it that this machine cannot build an environment.
@@ -12,6 +12,27 @@ const CANNOT: i32 = 75;
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+}
+
+/// Where the clients are. None, and a word why, where they cannot be installed.
+fn programs() -> Option<PathBuf> {
+    let named = std::env::var_os("MUSTER_TEST_CACHE").map(PathBuf::from);
+    let cache =
+        named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-envs"));
+    let built = Command::new("python3").arg(script("clients_environment.py")).arg(cache).output();
+    let built = match built {
+        Ok(built) => built,
+        Err(error) => {
+            eprintln!("skipped: clients of Kubernetes: python3: {error}");
+            return None;
+        }
+    };
+    if built.status.code() == Some(CANNOT) {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&built.stderr).trim());
+        return None;
+    }
+    let text = Outcome::of(built).ok().stdout;
+    Some(PathBuf::from(text.lines().last().expect("it prints a folder")))
 }
 
 /// A coordinator, an agent, and clients that know where they are.
@@ -23,24 +44,7 @@ struct Clients {
 impl Clients {
     /// None, and a word why, where the clients cannot be installed.
     fn of(place: Place) -> Option<Self> {
-        let named = std::env::var_os("MUSTER_TEST_CACHE").map(PathBuf::from);
-        let cache = named
-            .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-envs"));
-        let built =
-            Command::new("python3").arg(script("clients_environment.py")).arg(cache).output();
-        let built = match built {
-            Ok(built) => built,
-            Err(error) => {
-                eprintln!("skipped: clients of Kubernetes: python3: {error}");
-                return None;
-            }
-        };
-        if built.status.code() == Some(CANNOT) {
-            eprintln!("skipped: {}", String::from_utf8_lossy(&built.stderr).trim());
-            return None;
-        }
-        let text = Outcome::of(built).ok().stdout;
-        let programs = PathBuf::from(text.lines().last().expect("it prints a folder"));
+        let programs = programs()?;
         let clients = Self { place, programs };
         clients.write_config(&[]);
         Some(clients)
@@ -268,6 +272,39 @@ fn built_in_kinds_are_applied_changed_and_read_back() {
 }
 
 #[test]
+fn kubectl_works_against_any_member_and_after_the_death_of_the_leader() {
+    let Some(programs) = programs() else { return };
+    let mut members = Members::start(3);
+    let leader = members.leader();
+    let follower = (leader + 1) % 3;
+    let home = members.places[follower].data().to_owned();
+    let config = home.join("kubeconfig");
+    let printed = members.places[follower].muster(&["kubeconfig"]).ok().stdout;
+    std::fs::write(&config, printed).expect("the data directory is ours");
+    let kubectl = |arguments: &[&str]| {
+        let mut command = Command::new(programs.join("kubectl"));
+        command.arg("--kubeconfig").arg(&config).args(arguments).env("HOME", &home);
+        command
+    };
+    let run =
+        |arguments: &[&str]| Outcome::of(kubectl(arguments).output().expect("it is installed"));
+    let job = Job::shell("far", 1, "echo hello from $RANK; sleep 600").write(&home);
+    run(&["apply", "-f", &job.to_string_lossy()]).ok();
+    run(&["wait", "--for=condition=Running", "pytorchjob/far", "--timeout=60s"]).ok();
+    assert_eq!(run(&["logs", "far-worker-0"]).ok().stdout, "hello from 1\n");
+    assert!(run(&["get", "pytorchjob", "nope"]).stderr.contains("NotFound"));
+    members.places[leader].kill(Role::Coordinator);
+    // Clients try again by themselves while nobody leads.
+    let listed = until("kubectl lists the job", || {
+        let outcome = run(&["get", "pytorchjobs", "-o", "name"]);
+        (outcome.code == 0).then_some(outcome.stdout)
+    });
+    assert_eq!(listed, "pytorchjob.kubeflow.org/far\n");
+    run(&["delete", "pytorchjob", "far", "--timeout=60s"]).ok();
+    assert_eq!(run(&["get", "pytorchjobs", "-o", "name"]).ok().stdout, "");
+}
+
+#[test]
 fn the_training_client_works_unmodified() {
     let Some(clients) = Clients::of(Place::up()) else { return };
     clients.python("training");
@@ -296,7 +333,7 @@ fn users_may_do_with_kubectl_what_they_were_granted() {
     let mut place = Place::new();
     place.flags = vec!["--tls".into()];
     place.speak_tls();
-    place.start(muster_tests::Role::Up);
+    place.start(Role::Up);
     place.wait_until_ready();
     let Some(clients) = Clients::of(place) else { return };
     // The operator's certificate comes from `muster` itself, whenever kubectl asks.

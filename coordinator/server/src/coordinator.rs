@@ -321,13 +321,7 @@ impl Coordinator {
         };
         tasks.spawn(PEERS, stopping(peers::run(senders, brain.clone())));
         let own = (member, self.address.clone());
-        tasks.spawn(ANNOUNCE, stopping(peers::announce(brain.clone(), dial, own)));
-        let peers = PeerService::new(
-            brain.clone(),
-            inbox,
-            (snapshots, cluster.clone()),
-            tasks.token().clone(),
-        );
+        tasks.spawn(ANNOUNCE, stopping(peers::announce(brain.clone(), dial.clone(), own)));
         let waits = Arc::new(Waits::default());
         let details = Arc::new(Details::default());
         let leases = Arc::new(Leases::new(self.config.lease));
@@ -387,8 +381,15 @@ impl Coordinator {
             hub: Arc::clone(&hub),
             logs: Arc::clone(&logs),
             guard: Arc::new(guard),
+            dial,
             tasks: tasks.clone(),
         };
+        let peers = PeerService::new(
+            brain.clone(),
+            inbox,
+            (snapshots, cluster.clone()),
+            (rest.clone(), tasks.token().clone()),
+        );
         let http = HttpContext { readiness: readiness.clone(), metrics, brain, hub, logs };
         let doors = Doors { sessions, http, rest, https: https.identity().clone() };
         self.serve((api, doors), (peers, &started), (cluster, tasks));

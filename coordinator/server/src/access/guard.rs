@@ -88,6 +88,15 @@ impl Guard {
         })
     }
 
+    /// A caller for whom another member vouches: a user, or, without a name, the owner.
+    pub(crate) fn vouched(&self, user: &str) -> Caller {
+        if user.is_empty() {
+            return Caller::Owner;
+        }
+        let grants = self.grants_of(&TokenId(format!("user-{user}"))).unwrap_or_default();
+        Caller::User { name: user.to_owned(), grants: grants.into() }
+    }
+
     fn grants_of(&self, id: &TokenId) -> Option<Vec<Grant>> {
         match &self.known.borrow().token(id)?.purpose {
             TokenPurpose::User { grants } => Some(grants.clone()),

@@ -7,12 +7,14 @@ use muster_proto::v1 as wire;
 use muster_state::{Accepted, AddMember, AnnounceMember, Body};
 use muster_store::Snapshots;
 use tokio::sync::Mutex;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::snapshot;
 use crate::brain::{Brain, BrainError, PeerInbox};
 use crate::grpc::{request_id, status_of};
+use crate::rest::{RestContext, forwarded};
 
 /// The gRPC service that members call.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub(crate) struct PeerService {
     inbox: PeerInbox,
     snapshots: Snapshots,
     cluster: String,
+    /// What answers requests that came to others' HTTP doors.
+    rest: RestContext,
     /// Streams of peers end when this member stops.
     stop: CancellationToken,
     /// One snapshot at a time: a leader that has given up may still be sending the same one.
@@ -32,9 +36,9 @@ impl PeerService {
         brain: Brain,
         inbox: PeerInbox,
         (snapshots, cluster): (Snapshots, String),
-        stop: CancellationToken,
+        (rest, stop): (RestContext, CancellationToken),
     ) -> Self {
-        Self { brain, inbox, snapshots, cluster, stop, receiving: Arc::default() }
+        Self { brain, inbox, snapshots, cluster, rest, stop, receiving: Arc::default() }
     }
 
     fn check(&self, cluster: &str) -> Result<(), Status> {
@@ -50,6 +54,15 @@ impl PeerService {
 
 #[tonic::async_trait]
 impl wire::peers_server::Peers for PeerService {
+    type ForwardStream = ReceiverStream<Result<wire::ForwardAnswer, Status>>;
+
+    async fn forward(
+        &self,
+        request: Request<wire::ForwardRequest>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
+        forwarded(&self.rest, request.into_inner()).await.map(Response::new)
+    }
+
     async fn deliver(
         &self,
         request: Request<Streaming<wire::PeerMessages>>,

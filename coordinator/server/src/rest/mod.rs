@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod body;
 mod feed;
+mod forward;
 mod history;
 mod jobs;
 mod log;
@@ -21,4 +22,5 @@ mod serve;
 mod watch;
 
 pub(crate) use feed::Feed;
+pub(crate) use forward::forwarded;
 pub(crate) use serve::{PeerInfo, RestContext, serve};

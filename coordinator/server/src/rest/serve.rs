@@ -19,12 +19,13 @@ use super::answer::{self, Answer};
 use super::feed::Feed;
 use super::registry::{Source, registry};
 use super::route::{self, Target};
-use super::{body, jobs, log, nodes, read, review, watch};
+use super::{body, forward, jobs, log, nodes, read, review, watch};
 use crate::access::{Caller, Guard};
 use crate::brain::Brain;
 use crate::http::HttpListener;
 use crate::hub::Hub;
 use crate::logs::LogRelay;
+use crate::peers::Dial;
 
 /// What the API works with.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub(crate) struct RestContext {
     pub(crate) hub: Arc<Hub>,
     pub(crate) logs: Arc<LogRelay>,
     pub(crate) guard: Arc<Guard>,
+    /// How other members are reached.
+    pub(crate) dial: Dial,
     pub(crate) tasks: Tasks,
 }
 
@@ -45,6 +48,18 @@ impl Connected<IncomingStream<'_, HttpListener>> for PeerInfo {
     fn connect_info(stream: IncomingStream<'_, HttpListener>) -> Self {
         Self(stream.io().peer().clone())
     }
+}
+
+/// A request that has come in whole.
+pub(super) struct Received {
+    pub(super) caller: Caller,
+    pub(super) method: Method,
+    /// The path, with its query.
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+    pub(super) bytes: Vec<u8>,
+    /// Whether another member sent it on, which is done once.
+    pub(super) is_forwarded: bool,
 }
 
 /// A request that is about a resource.
@@ -63,26 +78,26 @@ pub(crate) async fn serve(
     request: Request,
 ) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    match answer_to(&context, &peer, request).await {
-        Ok(answer) => {
-            tracing::trace!(%method, path, status = answer.status().as_u16(), "answered");
-            answer
-        }
-        Err(status) => {
-            tracing::debug!(%method, path, code = status.code(), message = %status.message, "refused");
-            answer::refusal(&status)
-        }
-    }
+    let answer = match receive(&context, &peer, request).await {
+        Ok(Some(received)) => respond(&context, received).await,
+        Ok(None) => Ok(answer::json(200, &version())),
+        Err(status) => Err(status),
+    };
+    answer.unwrap_or_else(|status| {
+        tracing::debug!(%method, path, code = status.code(), message = %status.message, "refused");
+        answer::refusal(&status)
+    })
 }
 
-async fn answer_to(
+/// A request, and whose it is; `None` for one that needs nobody: the version.
+async fn receive(
     context: &RestContext,
     peer: &Peer,
     request: Request,
-) -> Result<Answer, ApiStatus> {
-    let path = request.uri().path().trim_end_matches('/').to_owned();
+) -> Result<Option<Received>, ApiStatus> {
+    let path = request.uri().path().trim_end_matches('/');
     if path == "/version" && request.method() == Method::GET {
-        return Ok(answer::json(200, &version()));
+        return Ok(None);
     }
     let is_api = ["/api", "/apis", "/openapi"].iter().any(|root| {
         path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -91,11 +106,28 @@ async fn answer_to(
         return Err(ApiStatus::no_such_resource());
     }
     let caller = caller(context, peer, &request)?;
-    let query = Query::parse(request.uri().query().unwrap_or_default())
-        .map_err(|error| ApiStatus::bad_request(error.to_string()))?;
+    let method = request.method().clone();
+    let (parts, body) = request.into_parts();
+    let bytes = match method {
+        Method::GET => Vec::new(),
+        _ => body::read(body).await?,
+    };
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let headers = parts.headers;
+    Ok(Some(Received { caller, method, target, headers, bytes, is_forwarded: false }))
+}
+
+/// Answers a request, or lets the leader answer it.
+pub(super) async fn respond(
+    context: &RestContext,
+    received: Received,
+) -> Result<Answer, ApiStatus> {
+    let (path, query) = received.target.split_once('?').unwrap_or((&received.target, ""));
+    let path = path.trim_end_matches('/');
+    let query = Query::parse(query).map_err(|error| ApiStatus::bad_request(error.to_string()))?;
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    if request.method() == Method::GET
-        && let Some(answer) = described(&segments, request.headers())
+    if received.method == Method::GET
+        && let Some(answer) = described(&segments, &received.headers)
     {
         return answer;
     }
@@ -105,14 +137,16 @@ async fn answer_to(
         _ => return Err(ApiStatus::no_such_resource()),
     };
     let target = route::target(version, rest)?;
-    let method = request.method().clone();
-    let (parts, body) = request.into_parts();
-    let bytes = match method {
-        Method::GET => Vec::new(),
-        _ => body::read(body).await?,
-    };
-    let asked = Asked { caller, target, query, headers: parts.headers, bytes };
-    if method == Method::GET || asked.target.source() == Source::Review {
+    let is_review = target.source() == Source::Review;
+    if !is_review
+        && !received.is_forwarded
+        && let Some(leader) = forward::leader(context)
+    {
+        return forward::to_leader(context, &leader, received).await;
+    }
+    let Received { caller, method, headers, bytes, .. } = received;
+    let asked = Asked { caller, target, query, headers, bytes };
+    if method == Method::GET || is_review {
         return resource(context, &method, asked).await;
     }
     let (target, user) = (asked.target.clone(), access::user(&asked.caller));
