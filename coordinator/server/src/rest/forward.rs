@@ -58,7 +58,7 @@ pub(super) async fn to_leader(
         method: received.method.to_string(),
         path: received.target.clone(),
         headers: TOLD.iter().filter_map(text).collect(),
-        body: received.bytes.into(),
+        body: received.bytes,
     };
     let mut client = context.dial.client(address).map_err(|error| unreachable(&error))?;
     let answers = client.forward(request).await.map_err(|status| unreachable(&status.message()))?;
@@ -100,7 +100,7 @@ pub(crate) async fn forwarded(
         method: Method::try_from(&*request.method).map_err(|_| invalid(()))?,
         target: request.path,
         headers,
-        bytes: request.body.into(),
+        bytes: request.body,
         is_forwarded: true,
     };
     let answer = respond(context, received).await;
@@ -108,7 +108,7 @@ pub(crate) async fn forwarded(
     let (parts, body) = answer.into_parts();
     let headers = parts.headers.iter().map(|(name, value)| wire::ForwardHeader {
         name: name.to_string(),
-        value: value.as_bytes().to_vec().into(),
+        value: value.as_bytes().to_vec(),
     });
     let head =
         wire::ForwardHead { status: parts.status.as_u16().into(), headers: headers.collect() };
