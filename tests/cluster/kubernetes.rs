@@ -305,6 +305,73 @@ fn kubectl_works_against_any_member_and_after_the_death_of_the_leader() {
 }
 
 #[test]
+fn config_maps_and_runtimes_are_kept_and_a_trainjob_finds_its_runtime() {
+    let Some(clients) = Clients::of(Place::up()) else { return };
+    clients.run(&["create", "configmap", "settings", "--from-literal=a=b"]).ok();
+    let exists = clients.run(&["create", "configmap", "settings", "--from-literal=a=b"]);
+    assert!(exists.stderr.contains("already exists"), "{exists:?}");
+    clients
+        .run(&["patch", "configmap", "settings", "-p", r#"{"data":{"c":"d"},"immutable":true}"#])
+        .ok();
+    let fixed = clients.run(&["patch", "configmap", "settings", "-p", r#"{"data":{"c":"e"}}"#]);
+    assert!(fixed.stderr.contains("immutable"), "{fixed:?}");
+    let wrong = clients.run(&[
+        "patch",
+        "configmap",
+        "settings",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"c":5}}"#,
+    ]);
+    assert!(wrong.stderr.contains("data.c"), "{wrong:?}");
+
+    let mut runtime = clients.json(&["get", "clustertrainingruntime", "torch-distributed"]);
+    runtime["metadata"] = serde_json::json!({
+        "name": "own", "labels": runtime["metadata"]["labels"].clone(),
+    });
+    let path = clients.place.data().join("runtime.json");
+    std::fs::write(&path, runtime.to_string()).expect("the data directory is ours");
+    let path = path.to_string_lossy().into_owned();
+    let job = serde_json::json!({
+        "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob", "metadata": {"name": "refers"},
+        "spec": {"runtimeRef": {"name": "own"}, "suspend": true},
+    });
+    let job_path = clients.place.data().join("refers.json");
+    std::fs::write(&job_path, job.to_string()).expect("the data directory is ours");
+    let job_path = job_path.to_string_lossy().into_owned();
+    let early = clients.run(&["create", "-f", &job_path]);
+    assert!(early.stderr.contains("must be created before"), "{early:?}");
+    clients.run(&["create", "-f", &path]).ok();
+    clients.run(&["create", "-f", &job_path, "--dry-run=server"]).ok();
+
+    // They outlive the coordinator.
+    let mut clients = clients;
+    clients.place.kill(Role::Up);
+    clients.place.start(Role::Up);
+    clients.place.wait_until_ready();
+    let kept = clients.json(&["get", "configmap", "settings"]);
+    assert_eq!(kept["data"], serde_json::json!({"a": "b", "c": "d"}));
+    clients.run(&["create", "-f", &job_path]).ok();
+    clients.place.muster(&["get", "trainjobs", "refers"]).ok();
+    clients.run(&["delete", "-f", &path]).ok();
+    clients.run(&["delete", "configmaps", "--all"]).ok();
+    let left = clients.json(&["get", "configmaps,clustertrainingruntimes"]);
+    let names: Vec<&str> = left["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["metadata"]["name"].as_str())
+        .collect();
+    assert!(
+        names.contains(&"torch-distributed")
+            && !names.contains(&"own")
+            && !names.contains(&"settings"),
+        "{names:?}"
+    );
+    clients.run(&["delete", "trainjob", "refers"]).ok();
+}
+
+#[test]
 fn the_training_client_works_unmodified() {
     let Some(clients) = Clients::of(Place::up()) else { return };
     clients.python("training");

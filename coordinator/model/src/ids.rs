@@ -124,3 +124,23 @@ impl fmt::Display for Uid {
         f.write_str(&self.0)
     }
 }
+
+/// Names an object that is kept as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// Of which resource, with its group: `configmaps`, `trainingruntimes.trainer.kubeflow.org`.
+    pub resource: String,
+    /// In which namespace; empty for what is in none.
+    pub namespace: String,
+    /// By which name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.namespace {
+            "" => write!(f, "{} {:?}", self.resource, self.name),
+            namespace => write!(f, "{} {:?} in namespace {namespace}", self.resource, self.name),
+        }
+    }
+}

@@ -38,7 +38,8 @@ pub use exit::{Cause, Exit, ExitStatus};
 pub use field_error::{FieldError, FieldPath, Problem};
 pub use gang::{GangSpec, Naming, Rendezvous, RoleIndex, RoleName, RoleSpec, SuccessRule};
 pub use ids::{
-    Attempt, EventId, Fence, Generation, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId, Uid,
+    Attempt, EventId, Fence, Generation, JobId, MemberId, NodeId, ObjectKey, Rank, ReplicaId,
+    RequestId, Uid,
 };
 pub use labels::{LABEL_KEY, LABEL_VALUE, LabelChange, LabelError, is_label_key, is_label_value};
 pub use launch::{GenerationContext, LaunchSpec};

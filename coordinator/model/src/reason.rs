@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{TokenFault, TokenId};
 use crate::field_error::FieldError;
-use crate::ids::MemberId;
+use crate::ids::{MemberId, ObjectKey};
 use crate::names::{JobKey, NodeName};
 
 /// A stable error code, such as `M1004`; `muster explain M1004` prints its page.
@@ -147,6 +147,16 @@ pub enum Reason {
         /// The token.
         token: TokenId,
     },
+    /// There is an object of that name.
+    ObjectExists {
+        /// The object.
+        object: ObjectKey,
+    },
+    /// There is no object of that name.
+    ObjectNotFound {
+        /// The object.
+        object: ObjectKey,
+    },
     /// There are tokens enough.
     TooManyTokens {
         /// The most that there may be.
@@ -184,8 +194,8 @@ impl Reason {
             | Self::LastMember { .. } => "M2007",
             Self::TooLarge { .. } => "M1011",
             Self::TokenRefused { .. } => "M1012",
-            Self::TokenExists { .. } => "M1004",
-            Self::TokenNotFound { .. } => "M1005",
+            Self::TokenExists { .. } | Self::ObjectExists { .. } => "M1004",
+            Self::TokenNotFound { .. } | Self::ObjectNotFound { .. } => "M1005",
             Self::TooManyTokens { .. } => "M1013",
         })
     }
@@ -288,6 +298,10 @@ impl fmt::Display for Reason {
             Self::TokenNotFound { token } => {
                 write!(f, "token {token} not found; `muster token list` lists what there is")
             }
+            Self::ObjectExists { object } => {
+                write!(f, "{object} exists already; change it, or choose another name")
+            }
+            Self::ObjectNotFound { object } => write!(f, "{object} not found"),
             Self::TooManyTokens { limit } => {
                 write!(f, "there are {limit} tokens already; remove some with `muster token remove`")
             }

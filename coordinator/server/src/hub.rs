@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_model::{EventId, JobId, JobKey, NodeId, ReplicaId, Uid};
+use muster_model::{EventId, JobId, JobKey, NodeId, ObjectKey, ReplicaId, Uid};
 use muster_state::Effect;
 use tokio::sync::Notify;
 
@@ -52,6 +52,8 @@ pub(crate) struct WatchChanges {
     pub(crate) replicas: BTreeSet<ReplicaId>,
     /// Events that have changed or are gone. Only for the feed.
     pub(crate) events: BTreeSet<(JobId, EventId)>,
+    /// Objects kept as they were sent that have changed or are gone. Only for the feed.
+    pub(crate) objects: BTreeSet<ObjectKey>,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +155,9 @@ impl Hub {
                 }),
                 Effect::ReplicaChanged(replica) => subscribers.to_feed(|changes| {
                     changes.replicas.insert(*replica);
+                }),
+                Effect::ObjectChanged(key) => subscribers.to_feed(|changes| {
+                    changes.objects.insert(key.clone());
                 }),
                 Effect::EventChanged(job, event) => subscribers.to_feed(|changes| {
                     changes.events.insert((*job, *event));

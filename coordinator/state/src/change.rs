@@ -1,13 +1,13 @@
 //! Changes: what one Raft entry carries. Puts and deletes of typed records, with their encoded form beside
 //! them, so that a record is encoded once for the log, the record store and the digest.
 
-use muster_model::{EventId, JobId, MemberId, NodeId, ReplicaId, RequestId, TokenId};
+use muster_model::{EventId, JobId, MemberId, NodeId, ObjectKey, ReplicaId, RequestId, TokenId};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError, KeyCodec};
 use crate::record::{
-    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Revocation, Timer, TimerKey,
-    Token,
+    Gang, Job, JobStatus, Member, Meta, Node, Object, Replica, RequestRecord, Revocation, Timer,
+    TimerKey, Token,
 };
 use crate::table::{Index, Table, TableId};
 
@@ -102,6 +102,8 @@ tables! {
     11 tokens: Token(TokenId => Token);
     /// Certificates that were taken back, by whom they name.
     12 revocations: Revocation(String => Revocation);
+    /// Objects that are kept as they were sent.
+    13 objects: Object(ObjectKey => Object);
 }
 
 /// What one Raft entry changes, in the order in which it is applied.

@@ -4,7 +4,9 @@
 //! default reads from older bytes, and canonical, because structs have a fixed order and all maps
 //! are ordered. Keys are big-endian, so that encoded keys sort as keys do.
 
-use muster_model::{EventId, JobId, MemberId, NodeId, Rank, ReplicaId, RequestId, TokenId};
+use muster_model::{
+    EventId, JobId, MemberId, NodeId, ObjectKey, Rank, ReplicaId, RequestId, TokenId,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -89,6 +91,23 @@ impl KeyCodec for String {
 
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         Self::from_utf8(bytes.to_vec()).map_err(|_| CodecError::Key(bytes.len()))
+    }
+}
+
+impl KeyCodec for ObjectKey {
+    /// The parts hold no zero byte, which stands between them, so that keys sort as their parts do.
+    fn encode(&self) -> Vec<u8> {
+        format!("{}\0{}\0{}", self.resource, self.namespace, self.name).into_bytes()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let text = String::decode(bytes)?;
+        let mut parts = text.splitn(3, '\0').map(str::to_owned);
+        let (resource, namespace, name) = (parts.next(), parts.next(), parts.next());
+        match (resource, namespace, name) {
+            (Some(resource), Some(namespace), Some(name)) => Ok(Self { resource, namespace, name }),
+            _ => Err(CodecError::Key(bytes.len())),
+        }
     }
 }
 

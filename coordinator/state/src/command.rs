@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Exit, Fence, GangSpec, JobId, JobKey, JoinRole, MemberId, Millis, NodeId, NodeName, Placement,
-    Reason, ReplicaId, RequestId, Resources, TaintChange, Timestamp, TokenId, Uid,
+    Exit, Fence, GangSpec, JobId, JobKey, JoinRole, MemberId, Millis, NodeId, NodeName, ObjectKey,
+    Placement, Reason, ReplicaId, RequestId, Resources, TaintChange, Timestamp, TokenId, Uid,
 };
 
 use crate::change::Changes;
@@ -67,6 +67,10 @@ pub enum Body {
     UseToken(UseToken),
     /// Certificates are taken back.
     Revoke(Revoke),
+    /// An object is to be kept as it was sent.
+    PutObject(PutObject),
+    /// Such an object is to go.
+    DeleteObject(DeleteObject),
     /// A timer is due.
     Tick,
 }
@@ -334,6 +338,28 @@ pub struct UseToken {
 pub struct Revoke {
     /// Whose certificates, as in the certificate: `agent/<node>/<agent>` and the like.
     pub subject: String,
+}
+
+/// See [`Body::PutObject`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutObject {
+    /// Its name.
+    pub key: ObjectKey,
+    /// The version that the change was made from; none: it must be new.
+    pub based_on: Option<Index>,
+    /// The uid of a new one, drawn by the leader.
+    pub uid: Uid,
+    /// See [`crate::Object::json`].
+    pub json: String,
+}
+
+/// See [`Body::DeleteObject`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteObject {
+    /// Its name.
+    pub key: ObjectKey,
+    /// The uid that it must have, if the caller cares.
+    pub uid: Option<Uid>,
 }
 
 /// See [`Body::MemberLeft`].

@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Event, EventId, EventReason, JobId, JobKey, MemberId, NodeId, Rank, ReplicaId, RequestId,
-    Severity, Timestamp, TokenId,
+    Event, EventId, EventReason, JobId, JobKey, MemberId, NodeId, ObjectKey, Rank, ReplicaId,
+    RequestId, Severity, Timestamp, TokenId,
 };
 
 use crate::change::{Change, Changes};
 use crate::policy::Policy;
 use crate::record::{
-    Gang, Job, JobStatus, Member, Meta, Node, Replica, RequestRecord, Revocation, Timer, TimerKey,
-    TimerKind, Token,
+    Gang, Job, JobStatus, Member, Meta, Node, Object, Replica, RequestRecord, Revocation, Timer,
+    TimerKey, TimerKind, Token,
 };
 use crate::state::State;
 use crate::table::Table;
@@ -73,6 +73,7 @@ pub(crate) struct Draft<'a> {
     events: Overlay<'a, (JobId, EventId), Event>,
     members: Overlay<'a, MemberId, Member>,
     tokens: Overlay<'a, TokenId, Token>,
+    objects: Overlay<'a, ObjectKey, Object>,
     revocations: Overlay<'a, String, Revocation>,
 }
 
@@ -96,6 +97,7 @@ impl<'a> Draft<'a> {
             events: Overlay::new(&tables.events),
             members: Overlay::new(&tables.members),
             tokens: Overlay::new(&tables.tokens),
+            objects: Overlay::new(&tables.objects),
             revocations: Overlay::new(&tables.revocations),
         }
     }
@@ -120,7 +122,7 @@ impl<'a> Draft<'a> {
         collect!(
             nodes => Node, jobs => Job, statuses => Status, gangs => Gang, replicas => Replica,
             timers => Timer, requests => Request, events => Event, members => Member,
-            tokens => Token, revocations => Revocation
+            tokens => Token, revocations => Revocation, objects => Object
         );
         deletes.reverse();
         puts.append(&mut deletes);
@@ -168,6 +170,14 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn set_token(&mut self, id: TokenId, token: Option<Token>) {
         self.tokens.set(id, token);
+    }
+
+    pub(crate) fn object(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key.clone())
+    }
+
+    pub(crate) fn set_object(&mut self, key: ObjectKey, object: Option<Object>) {
+        self.objects.set(key, object);
     }
 
     pub(crate) fn revoke(&mut self, subject: String, revocation: Revocation) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::{EventId, GangPhase, JobId, JobKey, NodeId, ReplicaId, Uid};
+use muster_model::{EventId, GangPhase, JobId, JobKey, NodeId, ObjectKey, ReplicaId, Uid};
 
 use crate::change::{Change, Changes};
 use crate::record::Gang;
@@ -24,6 +24,8 @@ pub enum Effect {
     ReplicaChanged(ReplicaId),
     /// A job's event is new, counted on, or gone.
     EventChanged(JobId, EventId),
+    /// An object that is kept as it was sent has changed, or is gone.
+    ObjectChanged(ObjectKey),
     /// A node has changed.
     NodeChanged(NodeId),
     /// Members of the coordinator have changed.
@@ -72,6 +74,9 @@ pub fn effects(before: &State, changes: &Changes) -> Vec<Effect> {
             Change::Replica(id, new) => {
                 found.insert(Effect::ReplicaChanged(*id));
                 replica(before, (*id, new.as_deref()), &mut found);
+            }
+            Change::Object(key, _) => {
+                found.insert(Effect::ObjectChanged(key.clone()));
             }
             Change::Event((job, event), _) => {
                 found.insert(Effect::EventChanged(*job, *event));

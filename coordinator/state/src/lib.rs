@@ -35,9 +35,9 @@ pub use change::{Change, Changes, Write};
 pub use codec::CodecError;
 pub use command::{
     Accepted, AddMember, AnnounceMember, Apply, BindGang, Body, Command, CordonNode, CreateJob,
-    CreateToken, CutOff, Decision, DeleteJob, EvictGang, LabelNode, MemberLeft, NodeKnows,
-    NodeUnreachable, RegisterNode, RemoveMember, RemoveNode, RemoveToken, ReplicaReport, Reply,
-    ReportReplicas, Reported, Revoke, TaintNode, UpdateJob, UseToken,
+    CreateToken, CutOff, Decision, DeleteJob, DeleteObject, EvictGang, LabelNode, MemberLeft,
+    NodeKnows, NodeUnreachable, PutObject, RegisterNode, RemoveMember, RemoveNode, RemoveToken,
+    ReplicaReport, Reply, ReportReplicas, Reported, Revoke, TaintNode, UpdateJob, UseToken,
 };
 pub use decide::decide;
 pub use desired::{HeldUp, Order, Ordered};
@@ -45,7 +45,7 @@ pub use digest::Digest;
 pub use effect::{Effect, effects};
 pub use policy::Policy;
 pub use record::{
-    Failure, Gang, Job, JobStatus, Member, MemberPhase, Meta, Node, NodePhase, NodeTaint,
+    Failure, Gang, Job, JobStatus, Member, MemberPhase, Meta, Node, NodePhase, NodeTaint, Object,
     OpenRendezvous, Replica, RequestRecord, Revocation, RoleTally, Timer, TimerKey, TimerKind,
     Token, TokenPurpose,
 };

@@ -230,6 +230,19 @@ pub struct Token {
     pub expires: Option<Timestamp>,
 }
 
+/// An object that is kept as it was sent: a config map, a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    /// Its uid.
+    pub uid: Uid,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Counts the changes of what it says.
+    pub generation: u64,
+    /// The object in JSON, without what only a server writes.
+    pub json: String,
+}
+
 /// What a token is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenPurpose {

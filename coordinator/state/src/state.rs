@@ -89,6 +89,9 @@ impl State {
             Change::Event(key, new) => {
                 replace!(events, key, new);
             }
+            Change::Object(key, new) => {
+                replace!(objects, key, new);
+            }
             Change::Token(key, new) => {
                 replace!(tokens, key, new);
             }

@@ -2,7 +2,7 @@
 //!
 //! A body is `k8s\0` and a `runtime.Unknown` (`k8s.io/apimachinery/pkg/runtime/generated.proto`) around the kind's
 //! message. It becomes the JSON that the same client would have sent; the tables below are facts of the public
-//! `generated.proto` files. Fields that are not in them are skipped, as protobuf demands.
+//! `generated.proto` files. A field that is not in them, and says something, is refused: it would be lost.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -20,6 +20,9 @@ pub enum ProtobufError {
     /// It breaks off or contradicts itself.
     #[error("it is no protobuf message")]
     Malformed,
+    /// It has a field that is not known here.
+    #[error("field {0} of a message in it is not known in protobuf; send JSON")]
+    Field(u64),
     /// It is of a kind whose message is not known here.
     #[error("kind {0:?} is not known in protobuf; send JSON")]
     Kind(String),
@@ -35,6 +38,8 @@ enum Holds {
     /// A map of texts.
     Map,
     One(&'static Message),
+    /// What only a server writes.
+    Skip,
 }
 
 /// Number, name in JSON, what it holds.
@@ -48,6 +53,9 @@ static OWN_METADATA: Message = Message(&[
     (3, "namespace", Holds::Text),
     (5, "uid", Holds::Text),
     (6, "resourceVersion", Holds::Text),
+    (7, "generation", Holds::Skip),
+    (8, "creationTimestamp", Holds::Skip),
+    (17, "managedFields", Holds::Skip),
     (11, "labels", Holds::Map),
     (12, "annotations", Holds::Map),
     (14, "finalizers", Holds::Texts),
@@ -67,12 +75,19 @@ static ACCESS_SPEC: Message = Message(&[
     (1, "resourceAttributes", Holds::One(&RESOURCE_ATTRIBUTES)),
     (2, "nonResourceAttributes", Holds::One(&NON_RESOURCE_ATTRIBUTES)),
 ]);
-static ACCESS: Message =
-    Message(&[(1, "metadata", Holds::One(&OWN_METADATA)), (2, "spec", Holds::One(&ACCESS_SPEC))]);
+static ACCESS: Message = Message(&[
+    (1, "metadata", Holds::One(&OWN_METADATA)),
+    (2, "spec", Holds::One(&ACCESS_SPEC)),
+    (3, "status", Holds::Skip),
+]);
 static RULES_SPEC: Message = Message(&[(1, "namespace", Holds::Text)]);
-static RULES: Message =
-    Message(&[(1, "metadata", Holds::One(&OWN_METADATA)), (2, "spec", Holds::One(&RULES_SPEC))]);
-static ONLY_METADATA: Message = Message(&[(1, "metadata", Holds::One(&OWN_METADATA))]);
+static RULES: Message = Message(&[
+    (1, "metadata", Holds::One(&OWN_METADATA)),
+    (2, "spec", Holds::One(&RULES_SPEC)),
+    (3, "status", Holds::Skip),
+]);
+static REVIEW: Message =
+    Message(&[(1, "metadata", Holds::One(&OWN_METADATA)), (2, "status", Holds::Skip)]);
 static PRECONDITIONS: Message =
     Message(&[(1, "uid", Holds::Text), (2, "resourceVersion", Holds::Text)]);
 static DELETE_OPTIONS: Message = Message(&[
@@ -92,7 +107,7 @@ fn message(kind: &str) -> Option<&'static Message> {
     Some(match kind {
         "SelfSubjectAccessReview" => &ACCESS,
         "SelfSubjectRulesReview" => &RULES,
-        "SelfSubjectReview" | "Namespace" | "ServiceAccount" => &ONLY_METADATA,
+        "SelfSubjectReview" => &REVIEW,
         "DeleteOptions" => &DELETE_OPTIONS,
         "ConfigMap" => &CONFIG_MAP,
         _ => return None,
@@ -135,9 +150,14 @@ fn read(message: &Message, bytes: &[u8], deepest: u8) -> Result<Map<String, Valu
     for item in Items(bytes) {
         let (number, item) = item?;
         let Some((_, name, holds)) = message.0.iter().find(|(own, ..)| *own == number) else {
-            continue;
+            // Go writes members that are empty.
+            if matches!(item, Item::Number(0) | Item::Bytes([])) {
+                continue;
+            }
+            return Err(ProtobufError::Field(number));
         };
         match (holds, item) {
+            (Holds::Skip, _) => {}
             (Holds::Text, Item::Bytes(bytes)) => {
                 // Go writes members that are empty; in JSON they are left out.
                 if !bytes.is_empty() {
@@ -298,6 +318,8 @@ mod tests {
         assert_eq!(decode_protobuf(&body("Thing", b"")), Err(ProtobufError::Kind("Thing".into())));
         let cut = body("DeleteOptions", &field(4, b"Background"));
         assert_eq!(decode_protobuf(&cut[..cut.len() - 6]), Err(ProtobufError::Malformed));
+        let unknown = body("ConfigMap", &field(3, b"binary"));
+        assert_eq!(decode_protobuf(&unknown), Err(ProtobufError::Field(3)));
     }
 
     proptest! {

@@ -84,6 +84,11 @@ static EVENT: &[Column] = &[
     wide("Count", |object, _| object["count"].clone()),
     wide("Name", |object, _| text(&object["metadata"]["name"])),
 ];
+static CONFIG_MAP: &[Column] = &[
+    NAME,
+    Column { name: "Data", kind: "integer", priority: 0, cell: |object, _| entries(object) },
+    AGE,
+];
 static NAMESPACE: &[Column] =
     &[NAME, column("Status", |object, _| text(&object["status"]["phase"])), AGE];
 
@@ -92,6 +97,7 @@ fn columns(kind: &str) -> &'static [Column] {
         "Pod" => POD,
         "Node" => NODE,
         "Event" => EVENT,
+        "ConfigMap" => CONFIG_MAP,
         "Namespace" => NAMESPACE,
         "Job" => BATCH_JOB,
         "TrainJob" => TRAIN_JOB,
@@ -226,6 +232,11 @@ fn pod_status(object: &Value) -> String {
 fn restarts(object: &Value) -> Value {
     let counts = list(&object["status"]["containerStatuses"]);
     counts.filter_map(|one| one["restartCount"].as_u64()).sum::<u64>().into()
+}
+
+fn entries(object: &Value) -> Value {
+    let count = |field: &str| object[field].as_object().map_or(0, serde_json::Map::len);
+    (count("data") + count("binaryData")).into()
 }
 
 fn node_status(object: &Value) -> String {

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::status::{status_of, with_code};
 use crate::access::Caller;
 use crate::brain::{Brain, BrainError};
-use crate::objects::job_ref;
+use crate::objects::{job_ref, known_runtimes, may_name_runtime};
 
 /// How often an apply that was overtaken is tried again.
 const ATTEMPTS: usize = 5;
@@ -73,10 +73,15 @@ pub(super) async fn apply(
         let message = "the manifest is empty: it has no document with a kind";
         return Err(with_code(Code::InvalidArgument, "M1003", message));
     }
+    let runtimes = if documents.iter().any(|document| may_name_runtime(&document.value)) {
+        brain.read(known_runtimes).await.map_err(|error| status_of(&error))?
+    } else {
+        Runtimes::shipped()
+    };
     let context = AdmitContext {
         namespace: namespace(&request.namespace)?,
         name_suffix: name_suffix(),
-        runtimes: Runtimes::shipped(),
+        runtimes,
     };
     // Before anything is looked up: a refusal shall not tell what there is.
     for document in &documents {

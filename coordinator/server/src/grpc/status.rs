@@ -48,11 +48,13 @@ fn grpc_code(reason: &Reason) -> Code {
         Reason::TokenRefused { .. } => Code::PermissionDenied,
         Reason::AlreadyExists { .. }
         | Reason::TokenExists { .. }
+        | Reason::ObjectExists { .. }
         | Reason::NodeNameTaken { .. } => Code::AlreadyExists,
         Reason::JobNotFound { .. }
         | Reason::NodeNotFound { .. }
         | Reason::TaintNotFound { .. }
         | Reason::TokenNotFound { .. }
+        | Reason::ObjectNotFound { .. }
         | Reason::MemberNotFound { .. } => Code::NotFound,
         Reason::StalePlan { .. } | Reason::Conflict { .. } => Code::Aborted,
         Reason::TooLarge { .. } | Reason::TooManyTokens { .. } => Code::ResourceExhausted,

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use muster_apimachinery::{ApiStatus, StatusReason};
+use muster_apimachinery::{ApiStatus, ResourceInfo, StatusReason};
 use serde_json::Value;
 
 use crate::brain::BrainError;
@@ -13,6 +13,17 @@ pub(super) type Answer = Response<Body>;
 /// JSON with a status code.
 pub(super) fn json(code: u16, value: &Value) -> Answer {
     bytes(code, "application/json", value.to_string().into_bytes())
+}
+
+/// What says that an object is gone, or on its way.
+pub(super) fn deleted(info: &ResourceInfo, name: &str, uid: &str) -> Value {
+    serde_json::json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {"name": name, "group": info.group, "kind": info.plural, "uid": uid},
+    })
 }
 
 /// Bytes of some type.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_model::{EventId, JobId, NodeId, Rank, ReplicaId};
+use muster_model::{EventId, JobId, NodeId, ObjectKey, Rank, ReplicaId};
 use muster_state::State;
 use tokio::sync::{Notify, watch};
 
@@ -41,6 +41,7 @@ struct Memory {
     pods: BTreeMap<ReplicaId, Key>,
     nodes: BTreeMap<NodeId, Key>,
     events: BTreeMap<(JobId, EventId), Key>,
+    objects: BTreeMap<ObjectKey, Key>,
 }
 
 /// What a look at the state has found.
@@ -51,6 +52,7 @@ struct Look {
     pods: Vec<(ReplicaId, Option<Shown>)>,
     nodes: Vec<(NodeId, Option<Shown>)>,
     events: Vec<((JobId, EventId), Option<Shown>)>,
+    objects: Vec<(ObjectKey, Option<Shown>)>,
     namespaces: BTreeSet<String>,
 }
 
@@ -74,6 +76,9 @@ impl Memory {
         }
         for (id, _) in look.events.iter().filter(|(_, shown)| shown.is_none()) {
             of(&mut gone, self.events.remove(id));
+        }
+        for (id, _) in look.objects.iter().filter(|(_, shown)| shown.is_none()) {
+            of(&mut gone, self.objects.remove(id));
         }
         gone
     }
@@ -174,9 +179,15 @@ impl Feed {
             }
         }
         if first {
+            // Before those of the same name that were made.
             render::runtimes().into_iter().for_each(|shown| {
                 put(shown);
             });
+        }
+        for (id, shown) in look.objects {
+            if let Some(shown) = shown {
+                memory.objects.insert(id, put(shown));
+            }
         }
         let resource = registry().of(Source::Namespaces);
         for name in look.namespaces {
@@ -241,6 +252,7 @@ fn look(
         nodes: tables.nodes.iter().map(|(id, _)| *id).collect(),
         replicas: BTreeSet::new(),
         events: tables.events.iter().map(|(id, _)| *id).collect(),
+        objects: tables.objects.iter().map(|(key, _)| key.clone()).collect(),
     });
     let mut look = Look { applied: state.applied().0, ..Look::default() };
     if all {
@@ -266,5 +278,16 @@ fn look(
     look.pods = replicas.into_iter().map(|id| (id, render::pod(state, waits, id))).collect();
     look.nodes = changes.nodes.into_iter().map(|id| (id, render::node(state, id))).collect();
     look.events = changes.events.into_iter().map(|id| (id, render::event(state, id))).collect();
+    look.objects = changes
+        .objects
+        .into_iter()
+        .map(|key| {
+            let shown = render::object(state, &key).or_else(|| render::shipped(&key));
+            (key, shown)
+        })
+        .collect();
+    let named =
+        look.objects.iter().filter(|(key, shown)| shown.is_some() && !key.namespace.is_empty());
+    look.namespaces.extend(named.map(|(key, _)| key.namespace.clone()));
     look
 }

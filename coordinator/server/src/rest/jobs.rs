@@ -24,10 +24,10 @@ use super::serve::{Asked, RestContext};
 use crate::brain::BrainError;
 use crate::clock::Clock;
 use crate::grpc::name_suffix;
-use crate::objects::job_object;
+use crate::objects::{job_object, known_runtimes, may_name_runtime};
 
 /// The content type of configurations that the server applies.
-const APPLY: &str = "application/apply-patch+yaml";
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
 /// How often a change that was overtaken is made again.
 const ATTEMPTS: usize = 5;
 
@@ -39,16 +39,21 @@ fn kind(source: Source) -> &'static str {
     }
 }
 
-fn context_of(namespace: &Namespace) -> AdmitContext {
-    AdmitContext {
-        namespace: namespace.clone(),
-        name_suffix: name_suffix(),
-        runtimes: Runtimes::shipped(),
-    }
+/// What admission needs to know.
+async fn context_of(
+    context: &RestContext,
+    (namespace, manifest): (&Namespace, &Value),
+) -> Result<AdmitContext, ApiStatus> {
+    let runtimes = if may_name_runtime(manifest) {
+        context.brain.read(known_runtimes).await.map_err(|error| brain_status(&error))?
+    } else {
+        Runtimes::shipped()
+    };
+    Ok(AdmitContext { namespace: namespace.clone(), name_suffix: name_suffix(), runtimes })
 }
 
 /// Whether nothing shall be kept.
-fn is_dry(asked: &Asked) -> Result<bool, ApiStatus> {
+pub(super) fn is_dry(asked: &Asked) -> Result<bool, ApiStatus> {
     match asked.query.get("dryRun") {
         None => Ok(false),
         Some("All") => Ok(true),
@@ -64,7 +69,7 @@ fn is_dry(asked: &Asked) -> Result<bool, ApiStatus> {
 }
 
 /// An object that was sent, as what its path says.
-fn sent(asked: &Asked, mut object: Value) -> Result<Value, ApiStatus> {
+pub(super) fn sent(asked: &Asked, mut object: Value) -> Result<Value, ApiStatus> {
     let info = asked.target.info();
     if !object.is_object() {
         return Err(ApiStatus::bad_request(format!("the body must be a {}", info.kind)));
@@ -211,7 +216,8 @@ async fn create_object(
     }
     let namespace = asked.target.namespace.clone().unwrap_or_else(Namespace::default_namespace);
     let named = object["metadata"]["name"].as_str().unwrap_or_default();
-    let job = admit(object, &context_of(&namespace)).map_err(|why| refused((info, named), &why))?;
+    let job = admit(object, &context_of(context, (&namespace, object)).await?)
+        .map_err(|why| refused((info, named), &why))?;
     let warnings = validated(asked, &job)?;
     let uid = Uid(Uuid::new_v4().to_string());
     let name = job.key.name.to_string();
@@ -288,7 +294,7 @@ fn key_of(asked: &Asked) -> Result<JobKey, ApiStatus> {
 
 /// A configuration that is applied by the server. Fields have no managers here: what is applied is merged, nothing
 /// conflicts, and what an earlier configuration had and this one has not stays.
-fn applied(asked: &Asked) -> Result<Value, ApiStatus> {
+pub(super) fn applied(asked: &Asked) -> Result<Value, ApiStatus> {
     if asked.query.get("fieldManager").is_none() {
         return Err(ApiStatus::bad_request("fieldManager is required for apply patch"));
     }
@@ -301,7 +307,7 @@ fn applied(asked: &Asked) -> Result<Value, ApiStatus> {
 }
 
 /// What a request makes of an object.
-fn changed(asked: &Asked, verb: &str, object: &Value) -> Result<Value, ApiStatus> {
+pub(super) fn changed(asked: &Asked, verb: &str, object: &Value) -> Result<Value, ApiStatus> {
     let info = asked.target.info();
     if verb == "update" {
         return sent(asked, body::object(&asked.headers, &asked.bytes)?);
@@ -344,7 +350,7 @@ fn changed(asked: &Asked, verb: &str, object: &Value) -> Result<Value, ApiStatus
 }
 
 /// Refuses what was made from another object than the one that is there, as in Kubernetes.
-fn preconditions(asked: &Asked, new: &Value, current: &Value) -> Result<(), ApiStatus> {
+pub(super) fn preconditions(asked: &Asked, new: &Value, current: &Value) -> Result<(), ApiStatus> {
     let (info, name) = (asked.target.info(), &*asked.target.name);
     let given = |field: &str| new["metadata"][field].as_str().filter(|text| !text.is_empty());
     if given("name").is_some_and(|given| given != name) {
@@ -408,8 +414,9 @@ pub(super) async fn update(
         preconditions(asked, &new, &current)?;
         new["metadata"]["name"] = name.as_str().into();
         without_shown(&mut new["spec"], &base["spec"], &old.manifest["spec"]);
-        let admitted = admit_update(&old.manifest, &new, &context_of(&namespace))
-            .map_err(|why| refused((info, &name), &why))?;
+        let admitted =
+            admit_update(&old.manifest, &new, &context_of(context, (&namespace, &new)).await?)
+                .map_err(|why| refused((info, &name), &why))?;
         let Update::Changed { admitted, spec_changed } = admitted else {
             return Ok(answer::json(200, &current));
         };
@@ -451,12 +458,12 @@ pub(super) async fn update(
 }
 
 /// What a deletion asks for, from its body or its query.
-struct Deletion {
-    uid: Option<Uid>,
-    dry: bool,
+pub(super) struct Deletion {
+    pub(super) uid: Option<Uid>,
+    pub(super) dry: bool,
 }
 
-fn deletion(asked: &Asked) -> Result<Deletion, ApiStatus> {
+pub(super) fn deletion(asked: &Asked) -> Result<Deletion, ApiStatus> {
     let options = body::object(&asked.headers, &asked.bytes)?;
     let policy = options["propagationPolicy"].as_str().or(asked.query.get("propagationPolicy"));
     if policy == Some("Orphan") {
@@ -497,16 +504,7 @@ pub(super) async fn delete(context: &RestContext, asked: &Asked) -> Result<Answe
     if !dry {
         submit_delete(context, (key, Some(Uid(is.to_owned()))), info).await?;
     }
-    Ok(answer::json(
-        200,
-        &json!({
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": {"name": name, "group": info.group, "kind": info.plural, "uid": is},
-        }),
-    ))
+    Ok(answer::json(200, &answer::deleted(info, name, is)))
 }
 
 async fn submit_delete(

@@ -19,6 +19,7 @@ mod render;
 mod review;
 mod route;
 mod serve;
+mod stored;
 mod watch;
 
 pub(crate) use feed::Feed;

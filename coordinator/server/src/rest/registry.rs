@@ -15,10 +15,10 @@ pub(super) enum Source {
     Nodes,
     Events,
     Namespaces,
-    /// What a TrainJob may refer to, of the whole cluster.
+    /// What a TrainJob may refer to, of the whole cluster: what comes with Muster, and what is kept.
     Runtimes,
-    /// The same, of a namespace: there are none yet.
-    NamespacedRuntimes,
+    /// Objects that are kept as they were sent, and have this name there.
+    Stored(&'static str),
     /// Questions that are answered and not kept.
     Review,
 }
@@ -51,6 +51,15 @@ impl Registry {
             one.group == group && one.version == version && one.plural == plural
         };
         self.infos.iter().position(is_it)
+    }
+
+    /// The resource of objects that are kept under a name.
+    pub(super) fn stored(&self, qualified: &str) -> Option<ResourceId> {
+        let is_it = |id: &ResourceId| {
+            self.infos[*id].qualified() == qualified
+                && matches!(self.sources[*id], Source::Runtimes | Source::Stored(_))
+        };
+        (0..self.infos.len()).find(is_it)
     }
 
     /// The resource that shows jobs of a kind which were submitted in a version; that of the newest version else.
@@ -149,6 +158,7 @@ fn build() -> Registry {
         singular: "clustertrainingruntime",
         kind: "ClusterTrainingRuntime",
         short_names: &[],
+        verbs: Verb::ALL,
         is_builtin: false,
         ..namespace
     };
@@ -160,7 +170,16 @@ fn build() -> Registry {
         namespaced: true,
         ..runtime
     };
-    add(own_runtime, Source::NamespacedRuntimes);
+    add(own_runtime, Source::Stored("trainingruntimes"));
+    let config_map = ResourceInfo {
+        plural: "configmaps",
+        singular: "configmap",
+        kind: "ConfigMap",
+        short_names: &["cm"],
+        verbs: Verb::ALL,
+        ..event
+    };
+    add(config_map, Source::Stored("configmaps"));
     let review = ResourceInfo {
         group: "authorization.k8s.io",
         plural: "selfsubjectaccessreviews",

@@ -1,7 +1,7 @@
 //! What each record of the state is shown as.
 
-use muster_kinds::Runtimes;
-use muster_model::{EventId, GangPhase, JobId, NodeId, Rank, ReplicaId};
+use muster_kinds::{Runtimes, rfc3339};
+use muster_model::{EventId, GangPhase, JobId, NodeId, ObjectKey, Rank, ReplicaId};
 use muster_state::{Job, State};
 use serde_json::{Value, json};
 
@@ -96,6 +96,33 @@ pub(super) fn event(state: &State, id: (JobId, EventId)) -> Option<Shown> {
         index: state.tables().events.version(&id).map_or(0, |index| index.0),
         replica: None,
     })
+}
+
+/// An object that is kept as it was sent. One of a resource that this version does not have is not shown.
+pub(super) fn object(state: &State, key: &ObjectKey) -> Option<Shown> {
+    let resource = registry().stored(&key.resource)?;
+    let kept = state.tables().objects.get(key)?;
+    let mut object: Value = serde_json::from_str(&kept.json).ok()?;
+    let metadata = object.get_mut("metadata")?;
+    metadata["uid"] = kept.uid.to_string().into();
+    metadata["creationTimestamp"] = rfc3339(kept.created).into();
+    if !registry().infos[resource].group.is_empty() {
+        metadata["generation"] = kept.generation.into();
+    }
+    Some(Shown {
+        key: (resource, key.namespace.clone(), key.name.clone()),
+        object,
+        index: state.tables().objects.version(key).map_or(0, |index| index.0),
+        replica: None,
+    })
+}
+
+/// One of the runtimes that come with Muster: seen again once one of the same name that was made is gone.
+pub(super) fn shipped(key: &ObjectKey) -> Option<Shown> {
+    let resource = registry().stored(&key.resource)?;
+    let found =
+        runtimes().into_iter().find(|shown| shown.key.0 == resource && shown.key.2 == key.name);
+    found.filter(|_| key.namespace.is_empty())
 }
 
 /// The runtimes that a TrainJob can name: those that come with Muster.

@@ -19,7 +19,7 @@ use super::answer::{self, Answer};
 use super::feed::Feed;
 use super::registry::{Source, registry};
 use super::route::{self, Target};
-use super::{body, forward, jobs, log, nodes, read, review, watch};
+use super::{body, forward, jobs, log, nodes, read, review, stored, watch};
 use crate::access::{Caller, Guard};
 use crate::brain::Brain;
 use crate::http::HttpListener;
@@ -259,6 +259,18 @@ async fn resource(
         ("list", ..) => read::list(context, &asked).await,
         ("watch", ..) => watch::watch(context, asked).await,
         ("patch", Source::Nodes, "") => nodes::patch(context, &asked).await,
+        ("create", Source::Runtimes | Source::Stored(_), "") => {
+            stored::create(context, &asked).await
+        }
+        ("update" | "patch", Source::Runtimes | Source::Stored(_), "") => {
+            stored::update(context, &asked, verb).await
+        }
+        ("delete", Source::Runtimes | Source::Stored(_), "") => {
+            stored::delete(context, &asked).await
+        }
+        ("deletecollection", Source::Runtimes | Source::Stored(_), "") => {
+            stored::delete_all(context, &asked).await
+        }
         ("create", Source::Jobs(_) | Source::Pods, "") => jobs::create(context, &asked).await,
         ("update" | "patch", Source::Jobs(_) | Source::Pods, "") => {
             jobs::update(context, &asked, verb).await

@@ -11,6 +11,7 @@ mod evict_gang;
 mod label_node;
 mod member_left;
 mod node_knows;
+mod object;
 mod register_node;
 mod remove_member;
 mod remove_node;
@@ -78,6 +79,8 @@ fn judge(draft: &mut Draft<'_>, body: &Body) -> Result<Accepted, Reason> {
         Body::RemoveToken(remove) => token::remove(draft, remove),
         Body::UseToken(used) => token::use_once(draft, used),
         Body::Revoke(revoke) => Ok(revoke::decide(draft, revoke)),
+        Body::PutObject(put) => object::put(draft, put),
+        Body::DeleteObject(delete) => object::delete(draft, delete),
         Body::Tick => Ok(tick::decide(draft)),
     }
 }
