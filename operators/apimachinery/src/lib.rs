@@ -7,7 +7,7 @@
 //! - [`ResourceInfo`]: what a resource is called and can do; discovery and OpenAPI are made of these.
 //! - [`LabelSelector`], [`FieldSelector`]: what a list or a watch is about.
 //! - [`Query`]: the options in a URL.
-//! - [`table`]: objects as rows, for `kubectl get`.
+//! - [`table()`]: objects as rows, for `kubectl get`.
 //! - [`merge_patch`], [`json_patch`], [`strategic_patch`]: how objects are changed.
 //! - [`decode_protobuf`]: bodies of clients that do not send JSON.
 
