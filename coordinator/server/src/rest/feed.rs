@@ -215,11 +215,11 @@ impl Feed {
             {
                 return Ok(read(history));
             }
-            if let Some(other) = self.brain.led_by_another() {
-                return Err(other);
+            tokio::select! {
+                // The sender lives as long as this.
+                _ = moved.changed() => {}
+                deposed = self.brain.deposed() => return Err(deposed),
             }
-            // The sender lives as long as this.
-            let _ = moved.changed().await;
         }
     }
 

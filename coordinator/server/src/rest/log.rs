@@ -33,6 +33,8 @@ struct Options {
     since_ns: u64,
     /// So many bytes at most.
     limit: Option<u64>,
+    /// The containers that it is not about. Their lines are in the same log.
+    others: Vec<String>,
 }
 
 /// A log that can be read.
@@ -47,7 +49,7 @@ struct Place {
 
 pub(super) async fn log(context: &RestContext, asked: &Asked) -> Result<Answer, ApiStatus> {
     let (query, name) = (&asked.query, &asked.target.name);
-    let options = Options::of(query)?;
+    let mut options = Options::of(query)?;
     let tail = query.number("tailLines").map_err(bad)?;
     let key: Key = (asked.target.resource, asked.target.namespace_text().into(), name.clone());
     let entry = context.feed.read(|history| history.get(&key).cloned()).await;
@@ -77,6 +79,7 @@ pub(super) async fn log(context: &RestContext, asked: &Asked) -> Result<Answer, 
             place.containers.join(", ")
         )));
     }
+    options.others = place.containers.iter().filter(|one| *one != container).cloned().collect();
     let generation = if query.flag("previous") {
         place.generation.checked_sub(1).filter(|generation| *generation > 0).ok_or_else(|| {
             ApiStatus::bad_request(format!(
@@ -185,11 +188,12 @@ impl Options {
             timestamps: query.flag("timestamps"),
             since_ns: by_span.or(by_time).unwrap_or(0),
             limit: query.number("limitBytes").map_err(bad)?,
+            others: Vec::new(),
         })
     }
 
     fn write(&self, line: &LogLine, text: &mut Vec<u8>) {
-        if line.time_ns < self.since_ns {
+        if line.time_ns < self.since_ns || self.others.contains(&line.source) {
             return;
         }
         if self.timestamps {
@@ -209,4 +213,47 @@ impl Options {
 fn time_ns(text: &str) -> Option<u64> {
     let seconds = muster_apimachinery::parse_time(text)?;
     seconds.checked_mul(1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_written_as_asked_for() {
+        let line = |time_ns, text: &str, source: &str| LogLine {
+            time_ns,
+            text: text.as_bytes().to_vec().into(),
+            source: source.into(),
+            ..LogLine::default()
+        };
+        let second = 1_700_000_000_000_000_000;
+        let lines = [
+            line(second - 1, "early", ""),
+            line(second, "setup", "init"),
+            line(second + 5, "rank", "1"),
+            LogLine { partial: true, ..line(second + 6, "half ", "") },
+            line(second + 7, "whole", ""),
+        ];
+        let options = Options {
+            timestamps: false,
+            since_ns: second,
+            limit: None,
+            others: vec!["init".into()],
+        };
+        let written = |options: &Options| {
+            let mut text = Vec::new();
+            lines.iter().for_each(|line| options.write(line, &mut text));
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(written(&options), "rank\nhalf whole\n");
+        let dated = Options { timestamps: true, others: Vec::new(), ..options };
+        assert!(
+            written(&dated).starts_with(
+                "2023-11-14T22:13:20.000000000Z setup\n2023-11-14T22:13:20.000000005Z rank\n"
+            ),
+            "{}",
+            written(&dated)
+        );
+    }
 }
