@@ -68,7 +68,6 @@ impl DoorLimits {
             // Each watch is a connection of its own.
             proven: 4_096,
             strangers: 4_096,
-            waiting: 256,
             first_words: 1,
             speaks: tls::HTTP1,
             ..Self::grpc()
