@@ -114,7 +114,7 @@ fn own(server: &str, data: &Path) -> Result<Pass, Failure> {
     if !is_tls(server) {
         return bearer(server, &muster_coordinator::token_path(data));
     }
-    let path = data.join("trust/operator.pem");
+    let path = muster_coordinator::operator_path(data);
     if !exists(&path) {
         return Err(Failure::usage(format!(
             "{server} speaks TLS, and nothing here says who you are: log in with `muster login`, name a user token with \

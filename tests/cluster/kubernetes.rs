@@ -35,6 +35,13 @@ fn programs() -> Option<PathBuf> {
     Some(PathBuf::from(text.lines().last().expect("it prints a folder")))
 }
 
+/// kubectl with a configuration. Discovery is cached in `home`.
+fn kubectl(programs: &Path, (config, home): (&Path, &Path)) -> Command {
+    let mut command = Command::new(programs.join("kubectl"));
+    command.arg("--kubeconfig").arg(config).env("HOME", home).stdin(Stdio::null());
+    command
+}
+
 /// A coordinator, an agent, and clients that know where they are.
 struct Clients {
     place: Place,
@@ -61,10 +68,8 @@ impl Clients {
     }
 
     fn kubectl(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.programs.join("kubectl"));
-        command.arg("--kubeconfig").arg(self.config()).args(arguments);
-        // Discovery is cached there.
-        command.env("HOME", self.place.data()).stdin(Stdio::null());
+        let mut command = kubectl(&self.programs, (&self.config(), self.place.data()));
+        command.args(arguments);
         command
     }
 
@@ -281,13 +286,10 @@ fn kubectl_works_against_any_member_and_after_the_death_of_the_leader() {
     let config = home.join("kubeconfig");
     let printed = members.places[follower].muster(&["kubeconfig"]).ok().stdout;
     std::fs::write(&config, printed).expect("the data directory is ours");
-    let kubectl = |arguments: &[&str]| {
-        let mut command = Command::new(programs.join("kubectl"));
-        command.arg("--kubeconfig").arg(&config).args(arguments).env("HOME", &home);
-        command
+    let run = |arguments: &[&str]| {
+        let command = kubectl(&programs, (&config, &home)).args(arguments).output();
+        Outcome::of(command.expect("kubectl is installed"))
     };
-    let run =
-        |arguments: &[&str]| Outcome::of(kubectl(arguments).output().expect("it is installed"));
     let job = Job::shell("far", 1, "echo hello from $RANK; sleep 600").write(&home);
     run(&["apply", "-f", &job.to_string_lossy()]).ok();
     run(&["wait", "--for=condition=Running", "pytorchjob/far", "--timeout=60s"]).ok();

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use muster_trust::{CaCertificate, SERVER_NAME, UserToken, exists, read_private};
+use muster_trust::{
+    CaCertificate, SERVER_NAME, UserToken, exists, key_and_certificates, read_private,
+};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global, Kubeconfig};
@@ -35,8 +37,7 @@ pub(super) fn run(global: &Global, args: &Kubeconfig) -> Result<ExitCode, Failur
         Some(address) => address.clone(),
         None => endpoint.http.rsplit('/').next().unwrap_or_default().to_owned(),
     };
-    let directory = data.join(if is_tls { "trust" } else { "https" });
-    let ca = CaCertificate::read(&directory.join("ca.crt"))
+    let ca = CaCertificate::read(&muster_coordinator::https_authority_path(&data, is_tls))
         .map_err(|error| Failure::unreachable("M1009", error.to_string()))?;
     let config = json!({
         "apiVersion": "v1",
@@ -93,7 +94,7 @@ fn user(global: &Global, (data, is_tls): (&Path, bool)) -> Result<Value, Failure
 /// The operator's certificate, as clients of Kubernetes ask a program for it
 /// (`k8s.io/client-go/pkg/apis/clientauthentication/v1`).
 fn credential(data: &Path) -> Result<Value, Failure> {
-    let path = data.join("trust/operator.pem");
+    let path = muster_coordinator::operator_path(data);
     if !exists(&path) {
         return Err(Failure::usage(format!(
             "there is no operator's certificate in {}; only a member with TLS has one",
@@ -102,17 +103,8 @@ fn credential(data: &Path) -> Result<Value, Failure> {
     }
     let text =
         read_private(&path).map_err(|error| Failure::unreachable("M1009", error.to_string()))?;
-    let (mut key, mut certificates) = (String::new(), String::new());
-    for block in text.split_inclusive("-----END").zip(text.split("-----END").skip(1)) {
-        let label = block.1.lines().next().unwrap_or_default();
-        let begin = block.0.find("-----BEGIN").unwrap_or(0);
-        let whole = format!("{}{label}\n", &block.0[begin..]);
-        if label.contains("CERTIFICATE") {
-            certificates.push_str(&whole);
-        } else {
-            key.push_str(&whole);
-        }
-    }
+    let (key, certificates) = key_and_certificates(&text)
+        .map_err(|error| Failure::unreachable("M1009", error.to_string()))?;
     Ok(json!({
         "apiVersion": "client.authentication.k8s.io/v1",
         "kind": "ExecCredential",

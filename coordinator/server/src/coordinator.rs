@@ -304,12 +304,17 @@ impl Coordinator {
             None => self.plain()?,
         };
         let dial = Dial::new(pass.ok_or(Error::Token)?);
-        if let Some(trust) = trust.clone() {
-            tasks.spawn(RENEW, async move {
-                let never: Result<(), Infallible> = Err(trust.renew().await);
-                never
-            });
-        }
+        // Where agents and members speak in the clear, the HTTP door has an authority of its own.
+        let https = match &trust {
+            Some(trust) => trust.clone(),
+            None => Trust::open_https(&self.config.data, (&cluster, member))
+                .map_err(|error: TrustError| Error::Trust(error.to_string()))?,
+        };
+        let renewing = https.clone();
+        tasks.spawn(RENEW, async move {
+            let never: Result<(), Infallible> = Err(renewing.renew().await);
+            never
+        });
         let senders = SenderContext {
             cluster: cluster.clone(),
             member,
@@ -361,19 +366,6 @@ impl Coordinator {
         let activity = Activity::new();
         let started = Started { brain, hub: Arc::clone(&hub), activity, trust };
         let brain = started.brain.clone();
-        let https = match &started.trust {
-            Some(trust) => trust.clone(),
-            None => {
-                let opened = Trust::open_https(&self.config.data, (&cluster, member));
-                let trust = opened.map_err(|error: TrustError| Error::Trust(error.to_string()))?;
-                let renewing = trust.clone();
-                tasks.spawn(RENEW, async move {
-                    let never: Result<(), Infallible> = Err(renewing.renew().await);
-                    never
-                });
-                trust
-            }
-        };
         let guard = Guard::new(self.token.clone(), brain.known(), started.activity.clone());
         let rest = RestContext {
             brain: brain.clone(),
@@ -402,8 +394,7 @@ impl Coordinator {
         (peers, started): (PeerService, &Started),
         (cluster, tasks): (String, &Tasks),
     ) {
-        let known = started.brain.known();
-        let guard = Guard::new(self.token.clone(), known, started.activity.clone());
+        let guard = Arc::clone(&doors.rest.guard);
         let trust = TrustApi::new(started.brain.clone(), started.trust.clone());
         let identity = started.trust.as_ref().map(|trust| trust.identity().clone());
         let brain = started.brain.clone();

@@ -250,6 +250,11 @@ impl Hub {
         inbox
     }
 
+    /// Nobody keeps what the HTTP door shows any more.
+    pub(crate) fn detach_feed(&self) {
+        lock(&self.subscribers).feed = None;
+    }
+
     /// Starts a watch.
     pub(crate) fn watch(self: &Arc<Self>) -> Watcher {
         let mut subscribers = lock(&self.subscribers);

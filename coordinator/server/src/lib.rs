@@ -20,6 +20,7 @@ mod peers;
 mod planner;
 mod rest;
 mod sessions;
+mod submission;
 mod token;
 mod trust;
 
@@ -27,3 +28,4 @@ pub use backup::{Error as RestoreError, Restored, restore};
 pub use config::{Config, Error as ConfigError, GRPC_PORT, HTTP_PORT, Join, JoinWith};
 pub use coordinator::{Addresses, Certifier, Coordinator, Error, Started};
 pub use token::token_path;
+pub use trust::{https_authority_path, operator_path};

@@ -5,3 +5,4 @@ mod holder;
 
 pub(crate) use api::TrustApi;
 pub(crate) use holder::{Error, Trust};
+pub use holder::{https_authority_path, operator_path};

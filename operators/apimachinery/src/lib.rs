@@ -33,4 +33,4 @@ pub use selector::{FieldSelector, LabelSelector, SelectorError};
 pub use status::{ApiStatus, Cause, Details, StatusReason};
 pub use strategic::strategic_patch;
 pub use table::{Include, table};
-pub use time::{age, parse_time};
+pub use time::parse_time;

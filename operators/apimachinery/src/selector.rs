@@ -93,18 +93,6 @@ impl FieldSelector {
         parts.map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The fields that it asks for.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|requirement| requirement.path.as_str())
-    }
-
-    /// The value that a field must have, where the selector says so.
-    #[must_use]
-    pub fn required(&self, path: &str) -> Option<&str> {
-        let found = self.0.iter().find(|requirement| requirement.equal && requirement.path == path);
-        found.map(|requirement| requirement.value.as_str())
-    }
-
     /// Whether an object's fields satisfy every requirement. A field that is missing is empty.
     #[must_use]
     pub fn matches(&self, object: &Value) -> bool {

@@ -40,8 +40,7 @@ pub fn parse_time(text: &str) -> Option<u64> {
 }
 
 /// An age in seconds as `k8s.io/apimachinery/pkg/util/duration.HumanDuration` writes it: two units while it is young.
-#[must_use]
-pub fn age(seconds: u64) -> String {
+pub(crate) fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |first: u64, unit: &str, rest: u64, small: &str| match rest {
         0 => format!("{first}{unit}"),

@@ -24,6 +24,9 @@ const YEARS: u64 = 10;
 /// Certificates count from a little before now: clocks differ.
 pub(crate) const BEFORE: Duration = Duration::from_secs(300);
 
+/// The authority's certificate, in its directory.
+pub const CA_FILE: &str = "ca.crt";
+
 /// Why there is no certificate.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -101,7 +104,7 @@ impl Authority {
     /// # Errors
     /// When they cannot be read, or others could read the key.
     pub fn load(directory: &Path, cluster: &str) -> Result<Option<Self>, Error> {
-        let (certificate, key) = (directory.join("ca.crt"), directory.join("ca.key"));
+        let (certificate, key) = (directory.join(CA_FILE), directory.join("ca.key"));
         if !files::exists(&key) {
             return Ok(None);
         }
@@ -114,7 +117,7 @@ impl Authority {
     /// # Errors
     /// What the file system says.
     pub fn store(&self, directory: &Path) -> Result<(), Error> {
-        files::write_private(&directory.join("ca.crt"), &self.certificate.pem())?;
+        files::write_private(&directory.join(CA_FILE), &self.certificate.pem())?;
         files::write_private(&directory.join("ca.key"), &self.key_pem)?;
         Ok(())
     }

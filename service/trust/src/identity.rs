@@ -96,8 +96,25 @@ impl std::fmt::Debug for KeyAndRequest {
 }
 
 pub(crate) fn pem(tag: &str, der: &[u8]) -> String {
+    encoded(&::pem::Pem::new(tag, der))
+}
+
+fn encoded(block: &::pem::Pem) -> String {
     let config = ::pem::EncodeConfig::new().set_line_ending(::pem::LineEnding::LF);
-    ::pem::encode_config(&::pem::Pem::new(tag, der), config)
+    ::pem::encode_config(block, config)
+}
+
+/// The key of an identity's file, and its certificates, each as PEM of its own.
+///
+/// # Errors
+/// When the file is no PEM.
+pub fn key_and_certificates(text: &str) -> Result<(String, String), IdentityError> {
+    let blocks = ::pem::parse_many(text).map_err(|_| IdentityError::Part("PEM"))?;
+    let of = |is_certificate: bool| {
+        let blocks = blocks.iter().filter(|block| (block.tag() == "CERTIFICATE") == is_certificate);
+        blocks.map(encoded).collect::<String>()
+    };
+    Ok((of(false), of(true)))
 }
 
 #[derive(Debug)]

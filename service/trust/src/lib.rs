@@ -22,12 +22,12 @@ mod tls;
 mod token;
 mod visitor;
 
-pub use authority::{Authority, Error as AuthorityError};
+pub use authority::{Authority, CA_FILE, Error as AuthorityError};
 pub use certificate::{CaCertificate, Error as CertificateError, Fingerprint};
 pub use dial::{AGENT_NAME, AddressError, Dialler, SERVER_NAME, is_distrust, is_refused};
 pub use door::{Counts, Door, DoorLimits, Incoming};
 pub use files::{Error as FileError, exists, read_private, write_private};
-pub use identity::{CsrError, Identity, IdentityError, KeyAndRequest};
+pub use identity::{CsrError, Identity, IdentityError, KeyAndRequest, key_and_certificates};
 pub use pass::Pass;
 pub use subject::{Error as SubjectError, Subject};
 pub use token::{Error as TokenError, JoinToken, Secret, TokenHash, UserToken};

@@ -81,10 +81,7 @@ impl Guard {
                 Caller::Agent { node: node.clone(), agent: agent.clone() }
             }
             Subject::User { name } if name == OPERATOR => Caller::Owner,
-            Subject::User { name } => {
-                let grants = self.grants_of(&TokenId(format!("user-{name}"))).unwrap_or_default();
-                Caller::User { name: name.clone(), grants: grants.into() }
-            }
+            Subject::User { name } => self.user_named(name),
         })
     }
 
@@ -93,8 +90,13 @@ impl Guard {
         if user.is_empty() {
             return Caller::Owner;
         }
-        let grants = self.grants_of(&TokenId(format!("user-{user}"))).unwrap_or_default();
-        Caller::User { name: user.to_owned(), grants: grants.into() }
+        self.user_named(user)
+    }
+
+    /// A user, with what is granted now.
+    fn user_named(&self, name: &str) -> Caller {
+        let grants = self.grants_of(&TokenId(format!("user-{name}"))).unwrap_or_default();
+        Caller::User { name: name.to_owned(), grants: grants.into() }
     }
 
     fn grants_of(&self, id: &TokenId) -> Option<Vec<Grant>> {

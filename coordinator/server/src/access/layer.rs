@@ -25,8 +25,8 @@ pub(crate) struct Guarded<S> {
 }
 
 impl AccessLayer {
-    pub(crate) fn new(guard: Guard) -> Self {
-        Self(Arc::new(guard))
+    pub(crate) fn new(guard: Arc<Guard>) -> Self {
+        Self(guard)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_kinds::{
-    AdmitContext, Admitted, Document, Rejection, Runtimes, SUBMIT_DIR, Update, admit, admit_update,
+    AdmitContext, Admitted, Document, Rejection, SUBMIT_DIR, Update, admit, admit_update,
     parse_documents,
 };
 use muster_model::{
@@ -16,15 +16,15 @@ use muster_model::{
 };
 use muster_proto::v1 as wire;
 use muster_proto::v1::applied::Outcome;
-use muster_state::{Accepted, Apply, Body, CreateJob, Index, State, UpdateJob};
+use muster_state::{Accepted, Apply, Body, Index, State};
 use serde_json::Value;
 use tonic::{Code, Status};
-use uuid::Uuid;
 
 use super::status::{status_of, with_code};
 use crate::access::Caller;
 use crate::brain::{Brain, BrainError};
-use crate::objects::{job_ref, known_runtimes, may_name_runtime};
+use crate::objects::job_ref;
+use crate::submission::{self, name_suffix, new_uid, runtimes_for};
 
 /// How often an apply that was overtaken is tried again.
 const ATTEMPTS: usize = 5;
@@ -73,15 +73,11 @@ pub(super) async fn apply(
         let message = "the manifest is empty: it has no document with a kind";
         return Err(with_code(Code::InvalidArgument, "M1003", message));
     }
-    let runtimes = if documents.iter().any(|document| may_name_runtime(&document.value)) {
-        brain.read(known_runtimes).await.map_err(|error| status_of(&error))?
-    } else {
-        Runtimes::shipped()
-    };
+    let runtimes = runtimes_for(brain, documents.iter().map(|document| &document.value)).await;
     let context = AdmitContext {
         namespace: namespace(&request.namespace)?,
         name_suffix: name_suffix(),
-        runtimes,
+        runtimes: runtimes.map_err(|error| status_of(&error))?,
     };
     // Before anything is looked up: a refusal shall not tell what there is.
     for document in &documents {
@@ -197,13 +193,6 @@ pub(super) fn namespace(text: &str) -> Result<Namespace, Status> {
     }
     Namespace::new(text)
         .map_err(|error| with_code(Code::InvalidArgument, "M1001", format!("namespace: {error}")))
-}
-
-/// Five random letters and digits, as Kubernetes appends to `generateName`.
-pub(crate) fn name_suffix() -> String {
-    const ALPHABET: &[u8; 32] = b"bcdfghjklmnpqrstvwxz2456789aeiou";
-    let random = Uuid::new_v4();
-    random.as_bytes()[..5].iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
 }
 
 async fn plan(
@@ -328,24 +317,9 @@ fn sentences(job: &Admitted) -> Vec<String> {
 }
 
 fn create(job: Admitted) -> Planned {
-    let uid = Uid(Uuid::new_v4().to_string());
-    let warnings = sentences(&job);
-    let create = CreateJob {
-        key: job.key.clone(),
-        uid: uid.clone(),
-        manifest: job.manifest.to_string(),
-        gang: job.gang,
-        submit_dir: job.submit_dir,
-        external: job.managed_by_other,
-        warnings: warnings.clone(),
-    };
-    Planned {
-        key: job.key,
-        uid,
-        outcome: Outcome::Created,
-        warnings,
-        apply: Some(Apply::Create(Box::new(create))),
-    }
+    let (key, uid, warnings) = (job.key.clone(), new_uid(), sentences(&job));
+    let apply = submission::create(job, uid.clone(), warnings.clone());
+    Planned { key, uid, outcome: Outcome::Created, warnings, apply: Some(apply) }
 }
 
 fn update(
@@ -375,14 +349,9 @@ fn update(
     Ok(match update {
         Update::Unchanged => planned(Outcome::Unchanged, None),
         Update::Changed { admitted, spec_changed } => {
-            let update = UpdateJob {
-                key: job.key.clone(),
-                based_on: old.version,
-                manifest: admitted.manifest.to_string(),
-                gang: admitted.gang,
-                spec_changed,
-            };
-            planned(Outcome::Configured, Some(Apply::Update(Box::new(update))))
+            let update =
+                submission::update(job.key.clone(), old.version, (*admitted, spec_changed));
+            planned(Outcome::Configured, Some(update))
         }
     })
 }

@@ -9,6 +9,7 @@ mod status;
 mod watch;
 
 pub(crate) use api::{Api, ApiContext};
-pub(crate) use apply::{name_suffix, request_id};
+pub(crate) use apply::request_id;
 pub(crate) use members::MembersApi;
+pub(crate) use nodes::checked_labels;
 pub(crate) use status::{leader_of, status_of, with_code};

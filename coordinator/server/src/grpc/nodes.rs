@@ -32,28 +32,38 @@ pub(super) async fn label(
     context: &ApiContext,
     request: wire::LabelNodeRequest,
 ) -> Result<wire::NodeReply, Status> {
-    let path = FieldPath::root().field("metadata").field("labels");
+    let changes = request.changes.into_iter().map(|change| (change.key, change.value));
     let mut wrong = Vec::new();
-    too_many(request.changes.len(), &path, &mut wrong);
-    let mut labels = BTreeMap::new();
-    for change in request.changes.into_iter().take(MAX_CHANGES) {
-        let at = path.field(&change.key);
-        if !is_label_key(&change.key) {
-            wrong.push(invalid(&at, &change.key, LABEL_KEY));
-        }
-        if let Some(value) = change.value.as_ref().filter(|value| !is_label_value(value)) {
-            wrong.push(invalid(&at, value, LABEL_VALUE));
-        }
-        if labels.insert(change.key.clone(), change.value).is_some() {
-            let problem = Problem::Duplicate { value: change.key };
-            wrong.push(FieldError::new(at, problem, "a label changes once"));
-        }
-    }
+    let labels = checked_labels(changes.collect(), &mut wrong);
     valid(&request.name, wrong)?;
     let name = request.name.clone();
     let body =
         Body::LabelNode(LabelNode { name: request.name, labels, overwrite: request.overwrite });
     change(context, &name, (&request.request_id, body)).await
+}
+
+/// Changes of labels, or what is wrong with them.
+pub(crate) fn checked_labels(
+    changes: Vec<(String, Option<String>)>,
+    wrong: &mut Vec<FieldError>,
+) -> BTreeMap<String, Option<String>> {
+    let path = FieldPath::root().field("metadata").field("labels");
+    too_many(changes.len(), &path, wrong);
+    let mut labels = BTreeMap::new();
+    for (key, value) in changes.into_iter().take(MAX_CHANGES) {
+        let at = path.field(&key);
+        if !is_label_key(&key) {
+            wrong.push(invalid(&at, &key, LABEL_KEY));
+        }
+        if let Some(value) = value.as_ref().filter(|value| !is_label_value(value)) {
+            wrong.push(invalid(&at, value, LABEL_VALUE));
+        }
+        if labels.insert(key.clone(), value).is_some() {
+            let problem = Problem::Duplicate { value: key };
+            wrong.push(FieldError::new(at, problem, "a label changes once"));
+        }
+    }
+    labels
 }
 
 pub(super) async fn taint(

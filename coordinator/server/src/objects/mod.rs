@@ -11,5 +11,5 @@ pub(crate) use event::event_object;
 pub(crate) use job::{job_object, job_ref};
 pub(crate) use node::{node_object, node_ref};
 pub(crate) use pod::{pending_pod, pod_name, pod_object, pod_ref};
-pub(crate) use runtimes::{known_runtimes, may_name_runtime};
+pub(crate) use runtimes::known_runtimes;
 pub(crate) use summary::{LeaderView, gang_phase, job_summary, replica_summaries};

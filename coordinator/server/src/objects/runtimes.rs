@@ -2,7 +2,6 @@
 
 use muster_kinds::Runtimes;
 use muster_state::State;
-use serde_json::Value;
 
 /// The resources whose objects are runtimes end so.
 const RUNTIMES: &str = "trainingruntimes.trainer.kubeflow.org";
@@ -13,9 +12,4 @@ pub(crate) fn known_runtimes(state: &State) -> Runtimes {
     let made = objects.filter(|(key, _)| key.resource.ends_with(RUNTIMES));
     // Only objects that parsed are kept.
     Runtimes::with(made.filter_map(|(_, object)| serde_json::from_str(&object.json).ok()))
-}
-
-/// Whether a manifest may refer to a runtime.
-pub(crate) fn may_name_runtime(manifest: &Value) -> bool {
-    manifest["kind"] == "TrainJob"
 }

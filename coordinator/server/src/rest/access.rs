@@ -14,8 +14,8 @@ pub(super) struct Wish<'w> {
     pub(super) namespace: Option<&'w Namespace>,
 }
 
-/// The role that a verb needs; `None` for one that nobody has.
-pub(super) fn role(verb: &str) -> AccessRole {
+/// The role that a verb needs.
+fn role(verb: &str) -> AccessRole {
     match verb {
         "get" | "list" | "watch" => AccessRole::Viewer,
         _ => AccessRole::Editor,

@@ -50,16 +50,7 @@ pub(super) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, ApiStat
     match &*kind {
         // Python's client says so with deletions that have a body.
         "application/json" | "*/*" => json(bytes),
-        "application/yaml" | "text/yaml" | "application/x-yaml" => {
-            let mut documents = parse_documents(bytes)
-                .map_err(|error| ApiStatus::bad_request(format!("the body is no YAML: {error}")))?;
-            match documents.len() {
-                1 => Ok(documents.remove(0).value),
-                many => Err(ApiStatus::bad_request(format!(
-                    "the body must be one YAML document, and it has {many}"
-                ))),
-            }
-        }
+        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(bytes),
         "application/vnd.kubernetes.protobuf" => decode_protobuf(bytes).map_err(|error| {
             ApiStatus::bad_request(format!("the body cannot be decoded: {error}"))
         }),
@@ -74,6 +65,18 @@ pub(super) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, ApiStat
 pub(super) fn json(bytes: &[u8]) -> Result<Value, ApiStatus> {
     serde_json::from_slice(bytes)
         .map_err(|error| ApiStatus::bad_request(format!("the body is no JSON: {error}")))
+}
+
+/// One document in YAML, of which JSON is a part.
+pub(super) fn yaml(bytes: &[u8]) -> Result<Value, ApiStatus> {
+    let mut documents = parse_documents(bytes)
+        .map_err(|error| ApiStatus::bad_request(format!("the body is no YAML: {error}")))?;
+    match documents.len() {
+        1 => Ok(documents.remove(0).value),
+        many => Err(ApiStatus::bad_request(format!(
+            "the body must be one YAML document, and it has {many}"
+        ))),
+    }
 }
 
 /// A content type that is not read.

@@ -34,54 +34,41 @@ pub(crate) struct Feed {
     moved: watch::Sender<u64>,
 }
 
-/// What is remembered of jobs between two looks.
-#[derive(Debug, Default)]
-struct Memory {
-    jobs: BTreeMap<JobId, Key>,
-    pods: BTreeMap<ReplicaId, Key>,
-    nodes: BTreeMap<NodeId, Key>,
-    events: BTreeMap<(JobId, EventId), Key>,
-    objects: BTreeMap<ObjectKey, Key>,
+/// The record that an object shows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    Job(JobId),
+    Pod(ReplicaId),
+    Node(NodeId),
+    Event((JobId, EventId)),
+    Object(ObjectKey),
 }
+
+/// Where each record was shown last.
+type Memory = BTreeMap<Origin, Key>;
 
 /// What a look at the state has found.
 #[derive(Default)]
 struct Look {
     applied: u64,
-    jobs: Vec<(JobId, Option<Shown>)>,
-    pods: Vec<(ReplicaId, Option<Shown>)>,
-    nodes: Vec<(NodeId, Option<Shown>)>,
-    events: Vec<((JobId, EventId), Option<Shown>)>,
-    objects: Vec<(ObjectKey, Option<Shown>)>,
+    /// Jobs before their pods.
+    shown: Vec<(Origin, Option<Shown>)>,
     namespaces: BTreeSet<String>,
 }
 
-impl Memory {
-    /// Forgets what is gone, and says where it was shown.
-    fn forget(&mut self, look: &Look) -> Vec<Key> {
-        let mut gone = Vec::new();
-        for (id, _) in look.jobs.iter().filter(|(_, shown)| shown.is_none()) {
-            gone.extend(self.jobs.remove(id));
-            let rank = |rank| ReplicaId { job: *id, rank: Rank(rank) };
-            let pods: Vec<ReplicaId> =
-                self.pods.range(rank(0)..=rank(u32::MAX)).map(|(id, _)| *id).collect();
-            gone.extend(pods.iter().filter_map(|id| self.pods.remove(id)));
+/// Forgets what is gone, and says where it was shown.
+fn forget(memory: &mut Memory, look: &Look) -> Vec<Key> {
+    let mut gone = Vec::new();
+    for (origin, _) in look.shown.iter().filter(|(_, shown)| shown.is_none()) {
+        gone.extend(memory.remove(origin));
+        if let Origin::Job(job) = origin {
+            let rank = |rank| Origin::Pod(ReplicaId { job: *job, rank: Rank(rank) });
+            let pods = memory.range(rank(0)..=rank(u32::MAX)).map(|(origin, _)| origin.clone());
+            let pods: Vec<Origin> = pods.collect();
+            gone.extend(pods.iter().filter_map(|origin| memory.remove(origin)));
         }
-        let of = |gone: &mut Vec<Key>, key: Option<Key>| gone.extend(key);
-        for (id, _) in look.pods.iter().filter(|(_, shown)| shown.is_none()) {
-            of(&mut gone, self.pods.remove(id));
-        }
-        for (id, _) in look.nodes.iter().filter(|(_, shown)| shown.is_none()) {
-            of(&mut gone, self.nodes.remove(id));
-        }
-        for (id, _) in look.events.iter().filter(|(_, shown)| shown.is_none()) {
-            of(&mut gone, self.events.remove(id));
-        }
-        for (id, _) in look.objects.iter().filter(|(_, shown)| shown.is_none()) {
-            of(&mut gone, self.objects.remove(id));
-        }
-        gone
     }
+    gone
 }
 
 impl Feed {
@@ -113,6 +100,13 @@ impl Feed {
 
     async fn lead(&self) -> Result<(), BrainError> {
         let inbox = self.hub.attach_feed();
+        let led = self.follow(&inbox).await;
+        // Else changes would pile up in it, which are told to everybody.
+        self.hub.detach_feed();
+        led
+    }
+
+    async fn follow(&self, inbox: &Arc<Inbox<WatchChanges>>) -> Result<(), BrainError> {
         let mut memory = Memory::default();
         lock(&self.bases).clear();
         let everything = self.look(None).await?;
@@ -126,7 +120,7 @@ impl Feed {
                 () = self.poke.notified() => {}
                 _ = self.brain.deposed() => return Ok(()),
             }
-            let look = self.look(Some(Arc::clone(&inbox))).await?;
+            let look = self.look(Some(Arc::clone(inbox))).await?;
             if let Some(history) = self.lock().as_mut() {
                 self.take_up(history, &mut memory, look, false);
             }
@@ -148,7 +142,7 @@ impl Feed {
     fn take_up(&self, history: &mut History, memory: &mut Memory, look: Look, first: bool) {
         history.reached(look.applied);
         // First: what is new may have the name of something that is gone.
-        memory.forget(&look).iter().for_each(|key| history.remove(key));
+        forget(memory, &look).iter().for_each(|key| history.remove(key));
         let mut put = |shown: Shown| {
             let Shown { key, object, index, replica } = shown;
             if first {
@@ -158,35 +152,15 @@ impl Feed {
             }
             key
         };
-        for (id, shown) in look.jobs {
-            if let Some(shown) = shown {
-                memory.jobs.insert(id, put(shown));
-            }
-        }
-        for (id, shown) in look.pods {
-            if let Some(shown) = shown {
-                memory.pods.insert(id, put(shown));
-            }
-        }
-        for (id, shown) in look.nodes {
-            if let Some(shown) = shown {
-                memory.nodes.insert(id, put(shown));
-            }
-        }
-        for (id, shown) in look.events {
-            if let Some(shown) = shown {
-                memory.events.insert(id, put(shown));
-            }
-        }
         if first {
             // Before those of the same name that were made.
             render::runtimes().into_iter().for_each(|shown| {
                 put(shown);
             });
         }
-        for (id, shown) in look.objects {
+        for (origin, shown) in look.shown {
             if let Some(shown) = shown {
-                memory.objects.insert(id, put(shown));
+                memory.insert(origin, put(shown));
             }
         }
         let resource = registry().of(Source::Namespaces);
@@ -208,13 +182,14 @@ impl Feed {
     pub(super) async fn read<T>(&self, read: impl FnOnce(&History) -> T) -> Result<T, BrainError> {
         let index = self.brain.read(|state| state.applied().0).await?;
         let mut moved = self.moved.subscribe();
-        self.poke.notify_one();
         loop {
             moved.borrow_and_update();
             if let Some(history) = self.lock().as_ref().filter(|history| history.applied() >= index)
             {
                 return Ok(read(history));
             }
+            // What was applied may have changed nothing that is shown: then nobody else tells.
+            self.poke.notify_one();
             tokio::select! {
                 // The sender lives as long as this.
                 _ = moved.changed() => {}
@@ -273,21 +248,20 @@ fn look(
         } else {
             bases.remove(&id);
         }
-        look.jobs.push((id, shown));
+        look.shown.push((Origin::Job(id), shown));
     }
-    look.pods = replicas.into_iter().map(|id| (id, render::pod(state, waits, id))).collect();
-    look.nodes = changes.nodes.into_iter().map(|id| (id, render::node(state, id))).collect();
-    look.events = changes.events.into_iter().map(|id| (id, render::event(state, id))).collect();
-    look.objects = changes
-        .objects
-        .into_iter()
-        .map(|key| {
-            let shown = render::object(state, &key).or_else(|| render::shipped(&key));
-            (key, shown)
-        })
-        .collect();
-    let named =
-        look.objects.iter().filter(|(key, shown)| shown.is_some() && !key.namespace.is_empty());
-    look.namespaces.extend(named.map(|(key, _)| key.namespace.clone()));
+    let pods = replicas.into_iter().map(|id| (Origin::Pod(id), render::pod(state, waits, id)));
+    look.shown.extend(pods);
+    let nodes = changes.nodes.into_iter().map(|id| (Origin::Node(id), render::node(state, id)));
+    look.shown.extend(nodes);
+    let events = changes.events.into_iter().map(|id| (Origin::Event(id), render::event(state, id)));
+    look.shown.extend(events);
+    for key in changes.objects {
+        let shown = render::object(state, &key).or_else(|| render::shipped(&key));
+        if shown.is_some() && !key.namespace.is_empty() {
+            look.namespaces.insert(key.namespace.clone());
+        }
+        look.shown.push((Origin::Object(key), shown));
+    }
     look
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
-use muster_apimachinery::{ApiStatus, Query};
+use muster_apimachinery::{ApiStatus, Query, StatusReason};
 use muster_model::{NodeId, ReplicaPhase, Timestamp};
 use muster_proto::v1::LogLine;
 use muster_service::{OnEnd, OnStop, TaskKind};
@@ -14,9 +14,9 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{Answer, brain_status};
-use super::history::Key;
-use super::read::bad;
+use super::read::{bad, entry};
 use super::serve::{Asked, RestContext};
+use super::write::uid;
 use crate::clock::Clock;
 use crate::logs::{LogReader, LogRequest};
 
@@ -51,11 +51,8 @@ pub(super) async fn log(context: &RestContext, asked: &Asked) -> Result<Answer, 
     let (query, name) = (&asked.query, &asked.target.name);
     let mut options = Options::of(query)?;
     let tail = query.number("tailLines").map_err(bad)?;
-    let key: Key = (asked.target.resource, asked.target.namespace_text().into(), name.clone());
-    let entry = context.feed.read(|history| history.get(&key).cloned()).await;
-    let entry = entry.map_err(|error| brain_status(&error))?;
-    let entry = entry.ok_or_else(|| ApiStatus::not_found(asked.target.info(), name))?;
-    let uid = entry.object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    let entry = entry(context, asked).await?;
+    let uid = uid(&entry.object).to_owned();
     let replica = entry.replica;
     let place = context.brain.read(move |state| place(state, replica, &uid)).await;
     let place = place.map_err(|error| brain_status(&error))?;
@@ -96,18 +93,14 @@ pub(super) async fn log(context: &RestContext, asked: &Asked) -> Result<Answer, 
         LogRequest { job_uid: place.job_uid, replica: place.replica, generation, follow, tail };
     let mut reader = context.logs.open(Some(place.node), request);
     // The first lines say whether there is a log at all.
-    let first = reader.next().await.map_err(|error| {
-        ApiStatus::unavailable(format!("the log of pod {name:?} cannot be read: {error}"), 1)
-    });
-    let first = match first {
-        Ok(first) => first,
-        Err(status) if follow => return Err(status),
-        // Clients would try again for long; the node may never come back.
-        Err(mut status) => {
-            status.retry_after = None;
-            return Err(status);
-        }
-    };
+    let first = reader.next().await.map_err(|error| ApiStatus {
+        // Clients would try again for long, and the node may never come back: only whoever follows waits.
+        retry_after: follow.then_some(1),
+        ..ApiStatus::new(
+            StatusReason::ServiceUnavailable,
+            format!("the log of pod {name:?} cannot be read: {error}"),
+        )
+    })?;
     let (pieces, stream) = mpsc::channel(OUTBOUND);
     context.tasks.spawn(LOG, async move {
         send(first, reader, (options, pieces)).await;

@@ -21,6 +21,7 @@ mod route;
 mod serve;
 mod stored;
 mod watch;
+mod write;
 
 pub(crate) use feed::Feed;
 pub(crate) use forward::forwarded;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_apimachinery::{ApiStatus, Cause};
-use muster_model::{LABEL_KEY, LABEL_VALUE, is_label_key, is_label_value};
+use muster_model::LABEL_VALUE;
 use muster_state::{Body, CordonNode, LabelNode};
 use serde_json::Value;
 
@@ -11,6 +11,8 @@ use super::answer::{self, Answer, brain_status};
 use super::body;
 use super::read::found;
 use super::serve::{Asked, RestContext};
+use super::write::{cause, is_dry};
+use crate::grpc::checked_labels;
 
 pub(super) async fn patch(context: &RestContext, asked: &Asked) -> Result<Answer, ApiStatus> {
     let kind = body::media_type(&asked.headers);
@@ -19,8 +21,9 @@ pub(super) async fn patch(context: &RestContext, asked: &Asked) -> Result<Answer
         return Err(body::unsupported(&kind, &accepted));
     }
     let patch = body::json(&asked.bytes)?;
+    let dry = is_dry(asked)?;
     // It must be there before anything about it is judged.
-    let (object, _) = found(context, asked).await?;
+    let object = found(context, asked).await?;
     let name = asked.target.name.clone();
     let mut changes = Vec::new();
     let mut wrong = Vec::new();
@@ -39,7 +42,7 @@ pub(super) async fn patch(context: &RestContext, asked: &Asked) -> Result<Answer
                     changes.push(Body::LabelNode(labels));
                 }
                 ("metadata", "name" | "resourceVersion" | "uid") => {}
-                _ => wrong.push(cause(
+                _ => wrong.push(invalid(
                     &format!("{part}.{field}"),
                     "of a node only metadata.labels and spec.unschedulable can be patched; `muster nodes taint` taints".into(),
                 )),
@@ -49,36 +52,34 @@ pub(super) async fn patch(context: &RestContext, asked: &Asked) -> Result<Answer
     if !wrong.is_empty() {
         return Err(ApiStatus::invalid(asked.target.info(), &name, wrong));
     }
-    if asked.query.get("dryRun").is_some() {
+    if dry {
         return Ok(answer::json(200, &object));
     }
     for change in changes {
         context.brain.submit(None, change).await.map_err(|error| brain_status(&error))?;
     }
-    let (object, _) = found(context, asked).await?;
+    let object = found(context, asked).await?;
     Ok(answer::json(200, &object))
 }
 
-fn cause(field: &str, message: String) -> Cause {
+fn invalid(field: &str, message: String) -> Cause {
     Cause { reason: "FieldValueInvalid".into(), message, field: field.into() }
 }
 
 fn labels(value: &Value, wrong: &mut Vec<Cause>) -> BTreeMap<String, Option<String>> {
-    let mut labels = BTreeMap::new();
+    let mut changes = Vec::new();
     for (key, value) in value.as_object().into_iter().flatten() {
-        let at = format!("metadata.labels[{key}]");
-        if !is_label_key(key) {
-            wrong.push(cause(&at, format!("Invalid value: {key:?}: {LABEL_KEY}")));
-        }
-        let text = match value {
-            Value::Null => None,
-            Value::String(text) if is_label_value(text) => Some(text.clone()),
+        match value {
+            Value::Null => changes.push((key.clone(), None)),
+            Value::String(text) => changes.push((key.clone(), Some(text.clone()))),
             other => {
-                wrong.push(cause(&at, format!("Invalid value: {other}: {LABEL_VALUE}")));
-                None
+                let message = format!("Invalid value: {other}: {LABEL_VALUE}");
+                wrong.push(invalid(&format!("metadata.labels[{key}]"), message));
             }
-        };
-        labels.insert(key.clone(), text);
+        }
     }
+    let mut errors = Vec::new();
+    let labels = checked_labels(changes, &mut errors);
+    wrong.extend(errors.iter().map(cause));
     labels
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use muster_apimachinery::{
-    ApiStatus, FieldSelector, Include, LabelSelector, Query, ResourceInfo, StatusReason, table,
+    ApiStatus, FieldSelector, Include, LabelSelector, Query, ResourceInfo, table,
 };
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer, brain_status};
-use super::history::{History, Key};
+use super::history::{Entry, History, Key};
 use super::registry::Source;
 use super::serve::{Asked, RestContext};
 use crate::access::Caller;
@@ -49,19 +49,19 @@ impl Filter {
     pub(super) fn matches(&self, object: &Value) -> bool {
         self.labels.matches(object) && self.fields.matches(object)
     }
+}
 
-    /// The one name that it allows, if it says so.
-    pub(super) fn name(&self) -> Option<&str> {
-        self.fields.required("metadata.name")
-    }
+/// The media types that a client accepts, in its order, each with its parameters.
+pub(super) fn accepted(headers: &HeaderMap) -> impl Iterator<Item = Vec<&str>> {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let types = accepts.unwrap_or_default().split(',');
+    types.map(|one| one.split(';').map(str::trim).collect())
 }
 
 impl Form {
     /// What a client asks for, in the first type that it accepts.
     pub(super) fn of(headers: &HeaderMap, query: &Query) -> Self {
-        let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        for one in accepts.unwrap_or_default().split(',') {
-            let parameters: Vec<&str> = one.split(';').map(str::trim).collect();
+        for parameters in accepted(headers) {
             let has = |wanted: &str| parameters.contains(&wanted);
             if !has("g=meta.k8s.io") || !has("v=v1") {
                 continue;
@@ -95,13 +95,12 @@ impl Form {
     }
 
     fn list(self, info: &ResourceInfo, objects: &[Arc<Value>], about: Value) -> Value {
-        let items = || objects.iter().map(|object| (**object).clone());
         match self {
             Self::Whole => json!({
                 "kind": info.list_kind(),
                 "apiVersion": info.api_version(),
                 "metadata": about,
-                "items": items().collect::<Vec<_>>(),
+                "items": objects.iter().map(|object| &**object).collect::<Vec<_>>(),
             }),
             Self::Metadata => json!({
                 "kind": "PartialObjectMetadataList",
@@ -131,21 +130,56 @@ fn now_s() -> u64 {
     Clock.now().0 / 1000
 }
 
+/// What there is of a name in the collection that a path names.
+pub(super) async fn named(
+    context: &RestContext,
+    (asked, name): (&Asked, &str),
+) -> Result<Option<Entry>, ApiStatus> {
+    let target = &asked.target;
+    let key: Key = (target.resource, target.namespace_text().into(), name.to_owned());
+    let entry = context.feed.read(|history| history.get(&key).cloned()).await;
+    entry.map_err(|error| brain_status(&error))
+}
+
+/// What a path names.
+pub(super) async fn entry(context: &RestContext, asked: &Asked) -> Result<Entry, ApiStatus> {
+    let name = &asked.target.name;
+    let found = named(context, (asked, name)).await?;
+    found.ok_or_else(|| ApiStatus::not_found(asked.target.info(), name))
+}
+
 /// The object that a path names.
-pub(super) async fn found(
+pub(super) async fn found(context: &RestContext, asked: &Asked) -> Result<Arc<Value>, ApiStatus> {
+    Ok(entry(context, asked).await?.object)
+}
+
+/// What a list without pages would show.
+pub(super) async fn matching(
     context: &RestContext,
     asked: &Asked,
-) -> Result<(Arc<Value>, u64), ApiStatus> {
+) -> Result<Vec<(Key, Entry)>, ApiStatus> {
+    let filter = Filter::of(&asked.query)?;
     let target = &asked.target;
-    let key: Key = (target.resource, target.namespace_text().into(), target.name.clone());
-    let entry = context.feed.read(|history| history.get(&key).cloned()).await;
-    let entry = entry.map_err(|error| brain_status(&error))?;
-    let entry = entry.ok_or_else(|| ApiStatus::not_found(target.info(), &target.name))?;
-    Ok((entry.object, entry.version))
+    let namespace = target.namespace.as_ref().map(|namespace| namespace.as_str());
+    let found = context.feed.read(|history| {
+        let all = history.list(target.resource, namespace);
+        let wanted = all.filter(|(_, entry)| filter.matches(&entry.object));
+        wanted.map(|(key, entry)| (key.clone(), entry.clone())).collect()
+    });
+    found.await.map_err(|error| brain_status(&error))
+}
+
+/// The answer to the deletion of a collection: what is gone, or on its way.
+pub(super) fn deleted_all(
+    info: &ResourceInfo,
+    objects: impl Iterator<Item = Arc<Value>>,
+) -> Answer {
+    let objects: Vec<Arc<Value>> = objects.collect();
+    answer::json(200, &Form::Whole.list(info, &objects, json!({})))
 }
 
 pub(super) async fn get(context: &RestContext, asked: &Asked) -> Result<Answer, ApiStatus> {
-    let (object, _) = found(context, asked).await?;
+    let object = found(context, asked).await?;
     let form = Form::of(&asked.headers, &asked.query);
     Ok(answer::json(200, &form.one(asked.target.info(), &object, true)))
 }
@@ -233,10 +267,6 @@ fn visible(caller: &Caller, asked: &Asked, objects: Vec<Arc<Value>>) -> Vec<Arc<
 
 /// The version that a watch begins behind; `None`: with everything that there is.
 pub(super) fn since(query: &Query) -> Result<Option<u64>, ApiStatus> {
-    let version = query.number("resourceVersion").map_err(|error| {
-        let mut status = bad(error);
-        status.reason = StatusReason::BadRequest;
-        status
-    })?;
+    let version = query.number("resourceVersion").map_err(bad)?;
     Ok(version.filter(|version| *version > 0))
 }

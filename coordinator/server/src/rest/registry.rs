@@ -15,10 +15,8 @@ pub(super) enum Source {
     Nodes,
     Events,
     Namespaces,
-    /// What a TrainJob may refer to, of the whole cluster: what comes with Muster, and what is kept.
-    Runtimes,
-    /// Objects that are kept as they were sent, and have this name there.
-    Stored(&'static str),
+    /// Objects that are kept as they were sent.
+    Stored,
     /// Questions that are answered and not kept.
     Review,
 }
@@ -56,8 +54,7 @@ impl Registry {
     /// The resource of objects that are kept under a name.
     pub(super) fn stored(&self, qualified: &str) -> Option<ResourceId> {
         let is_it = |id: &ResourceId| {
-            self.infos[*id].qualified() == qualified
-                && matches!(self.sources[*id], Source::Runtimes | Source::Stored(_))
+            self.infos[*id].qualified() == qualified && self.sources[*id] == Source::Stored
         };
         (0..self.infos.len()).find(is_it)
     }
@@ -162,7 +159,7 @@ fn build() -> Registry {
         is_builtin: false,
         ..namespace
     };
-    add(runtime.clone(), Source::Runtimes);
+    add(runtime.clone(), Source::Stored);
     let own_runtime = ResourceInfo {
         plural: "trainingruntimes",
         singular: "trainingruntime",
@@ -170,7 +167,7 @@ fn build() -> Registry {
         namespaced: true,
         ..runtime
     };
-    add(own_runtime, Source::Stored("trainingruntimes"));
+    add(own_runtime, Source::Stored);
     let config_map = ResourceInfo {
         plural: "configmaps",
         singular: "configmap",
@@ -179,7 +176,7 @@ fn build() -> Registry {
         verbs: Verb::ALL,
         ..event
     };
-    add(config_map, Source::Stored("configmaps"));
+    add(config_map, Source::Stored);
     let review = ResourceInfo {
         group: "authorization.k8s.io",
         plural: "selfsubjectaccessreviews",

@@ -18,14 +18,11 @@ pub(super) struct Shown {
     pub(super) replica: Option<ReplicaId>,
 }
 
-/// Where a job is shown.
-pub(super) fn job_key(job: &Job) -> Key {
-    let kind = &job.key.kind.0;
-    // The version in the manifest, without reading all of it.
-    let newest = muster_kinds::facts(&job.key.kind).map_or("", |facts| facts.api_version);
-    let manifest: Value = serde_json::from_str(&job.manifest).unwrap_or(Value::Null);
-    let version = manifest["apiVersion"].as_str().unwrap_or(newest);
-    let resource = registry().of_job(kind, version).unwrap_or_else(|| registry().of(Source::Pods));
+/// Where a job is shown: in the version that it was submitted in.
+fn job_key(job: &Job, object: &Value) -> Key {
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    let shown = registry().of_job(&job.key.kind.0, version);
+    let resource = shown.unwrap_or_else(|| registry().of(Source::Pods));
     (resource, job.key.namespace.to_string(), job.key.name.to_string())
 }
 
@@ -40,7 +37,8 @@ pub(super) fn job(state: &State, id: JobId) -> Option<Shown> {
     if job.key.kind.0 == "Job" {
         object["spec"]["selector"] = job_selector(job.key.name.as_str());
     }
-    Some(Shown { key: job_key(job), object, index: state.job_version(id).0, replica: None })
+    let key = job_key(job, &object);
+    Some(Shown { key, object, index: state.job_version(id).0, replica: None })
 }
 
 /// Whether a job's replicas are shown beside it: one that is a pod is its own replica.
@@ -127,14 +125,14 @@ pub(super) fn shipped(key: &ObjectKey) -> Option<Shown> {
 
 /// The runtimes that a TrainJob can name: those that come with Muster.
 pub(super) fn runtimes() -> Vec<Shown> {
-    let resource = registry().of(Source::Runtimes);
+    let resource = registry().stored("clustertrainingruntimes.trainer.kubeflow.org");
     let shown = Runtimes::shipped();
-    let shown = shown.iter().map(|manifest| {
+    let shown = shown.iter().filter_map(|manifest| {
         let mut object = manifest.clone();
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         object["metadata"]["uid"] = format!("shipped-{name}").into();
         object["metadata"]["generation"] = 1.into();
-        Shown { key: (resource, String::new(), name), object, index: 0, replica: None }
+        Some(Shown { key: (resource?, String::new(), name), object, index: 0, replica: None })
     });
     shown.collect()
 }

@@ -1,6 +1,6 @@
 //! What somebody may do, and who somebody is: `kubectl auth can-i` and `kubectl auth whoami`.
 
-use muster_apimachinery::{ApiStatus, ResourceInfo};
+use muster_apimachinery::{ApiStatus, ResourceInfo, Verb};
 use muster_model::{AccessRole, Namespace};
 use serde_json::{Value, json};
 
@@ -69,20 +69,17 @@ fn access(asked: &Asked, spec: &Value) -> Value {
 fn rules(asked: &Asked, spec: &Value) -> Value {
     let namespace = namespace_of(spec);
     let holds = |role| asked.caller.require(role, namespace.as_ref(), "look").is_ok();
-    let verbs: &[&str] = match (holds(AccessRole::Editor), holds(AccessRole::Viewer)) {
-        (true, _) => {
-            &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-        }
-        (false, true) => &["get", "list", "watch"],
+    let verbs = match (holds(AccessRole::Editor), holds(AccessRole::Viewer)) {
+        (true, _) => Verb::ALL,
+        (false, true) => Verb::READ,
         (false, false) => &[],
     };
     let mut rules = Vec::new();
     if !verbs.is_empty() {
         for info in registry().infos.iter().filter(|info| info.namespaced) {
-            let known =
-                verbs.iter().filter(|verb| info.verbs.iter().any(|one| one.name() == **verb));
+            let known = verbs.iter().filter(|verb| info.verbs.contains(verb));
             rules.push(json!({
-                "verbs": known.collect::<Vec<_>>(),
+                "verbs": known.map(|verb| verb.name()).collect::<Vec<_>>(),
                 "apiGroups": [info.group],
                 "resources": [info.plural],
             }));

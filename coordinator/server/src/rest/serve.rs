@@ -190,13 +190,8 @@ fn caller(context: &RestContext, peer: &Peer, request: &Request) -> Result<Calle
 /// Discovery and schemas.
 fn described(segments: &[&str], headers: &HeaderMap) -> Option<Result<Answer, ApiStatus>> {
     let infos = &registry().infos[..];
-    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let wants_all = accepts.is_some_and(|accepts| {
-        accepts.split(',').any(|one| {
-            let one = one.replace(' ', "");
-            one.contains("as=APIGroupDiscoveryList")
-                && one.contains("v=v2;") | one.ends_with("v=v2")
-        })
+    let wants_all = read::accepted(headers).any(|parameters| {
+        parameters.contains(&"as=APIGroupDiscoveryList") && parameters.contains(&"v=v2")
     });
     let all = |core| answer::bytes(200, AGGREGATED, aggregated(infos, core).to_string().into());
     let found = |value: Option<serde_json::Value>| {
@@ -259,18 +254,10 @@ async fn resource(
         ("list", ..) => read::list(context, &asked).await,
         ("watch", ..) => watch::watch(context, asked).await,
         ("patch", Source::Nodes, "") => nodes::patch(context, &asked).await,
-        ("create", Source::Runtimes | Source::Stored(_), "") => {
-            stored::create(context, &asked).await
-        }
-        ("update" | "patch", Source::Runtimes | Source::Stored(_), "") => {
-            stored::update(context, &asked, verb).await
-        }
-        ("delete", Source::Runtimes | Source::Stored(_), "") => {
-            stored::delete(context, &asked).await
-        }
-        ("deletecollection", Source::Runtimes | Source::Stored(_), "") => {
-            stored::delete_all(context, &asked).await
-        }
+        ("create", Source::Stored, "") => stored::create(context, &asked).await,
+        ("update" | "patch", Source::Stored, "") => stored::update(context, &asked, verb).await,
+        ("delete", Source::Stored, "") => stored::delete(context, &asked).await,
+        ("deletecollection", Source::Stored, "") => stored::delete_all(context, &asked).await,
         ("create", Source::Jobs(_) | Source::Pods, "") => jobs::create(context, &asked).await,
         ("update" | "patch", Source::Jobs(_) | Source::Pods, "") => {
             jobs::update(context, &asked, verb).await

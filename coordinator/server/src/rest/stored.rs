@@ -2,22 +2,20 @@
 
 use muster_apimachinery::{ApiStatus, Cause, StatusReason};
 use muster_kinds::rfc3339;
-use muster_model::{ObjectKey, Reason, Timestamp, Uid};
+use muster_model::{ObjectKey, Reason, Timestamp, Uid, is_dns1123_subdomain};
 use muster_state::{Body, DeleteObject, Index, PutObject};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::answer::{self, Answer, brain_status};
 use super::body;
-use super::jobs::{APPLY, Deletion, applied, changed, deletion, is_dry, preconditions, sent};
-use super::read::{Filter, found};
+use super::read::{deleted_all, found, matching, named};
 use super::serve::{Asked, RestContext};
+use super::write::{APPLY, ATTEMPTS, applied, changed, deletion, is_dry, preconditions, sent, uid};
 use crate::brain::BrainError;
 use crate::clock::Clock;
-use crate::grpc::name_suffix;
+use crate::submission::name_suffix;
 
-/// How often a change that was overtaken is made again.
-const ATTEMPTS: usize = 5;
 /// The largest object. That of a config map in Kubernetes.
 const MOST: usize = 1024 * 1024;
 /// What only a server writes.
@@ -39,18 +37,6 @@ fn key_of(asked: &Asked, name: &str) -> ObjectKey {
     }
 }
 
-/// Whether a name is a DNS subdomain (RFC 1123), as Kubernetes wants it.
-fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !label.is_empty()
-            && label.chars().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
-}
-
 /// An object as it is kept, with its name, or all that is wrong with it.
 fn kept(asked: &Asked, mut object: Value) -> Result<(String, Value), ApiStatus> {
     let info = asked.target.info();
@@ -65,7 +51,7 @@ fn kept(asked: &Asked, mut object: Value) -> Result<(String, Value), ApiStatus> 
         ("", start) => format!("{start}{}", name_suffix()),
         (name, _) => name.to_owned(),
     };
-    if !is_name(&name) {
+    if !is_dns1123_subdomain(&name) {
         let rule = "must be lower-case letters, digits, '-' or '.', and begin and end with a letter or digit";
         invalid("metadata.name", format!("Invalid value: {name:?}: {rule}"));
     }
@@ -169,11 +155,9 @@ async fn shown(
     asked: &Asked,
     (name, code): (&str, u16),
 ) -> Result<Answer, ApiStatus> {
-    let key = (asked.target.resource, asked.target.namespace_text().to_owned(), name.to_owned());
-    let object = context.feed.read(|history| history.get(&key).map(|entry| entry.object.clone()));
-    let object = object.await.map_err(|error| brain_status(&error))?;
-    let object = object.ok_or_else(|| ApiStatus::not_found(asked.target.info(), name))?;
-    Ok(answer::json(code, &object))
+    let entry = named(context, (asked, name)).await?;
+    let entry = entry.ok_or_else(|| ApiStatus::not_found(asked.target.info(), name))?;
+    Ok(answer::json(code, &entry.object))
 }
 
 /// What is kept under a name, and since which index.
@@ -211,7 +195,7 @@ pub(super) async fn update(
             );
             return Err(ApiStatus::new(StatusReason::MethodNotAllowed, message).about(info, name));
         };
-        let (current, _) = found(context, asked).await?;
+        let current = found(context, asked).await?;
         let new = changed(asked, verb, &current)?;
         preconditions(asked, &new, &current)?;
         let (_, mut new) = kept(asked, new)?;
@@ -253,43 +237,31 @@ pub(super) async fn update(
 
 pub(super) async fn delete(context: &RestContext, asked: &Asked) -> Result<Answer, ApiStatus> {
     let (info, name) = (asked.target.info(), &*asked.target.name);
-    let Deletion { uid, dry } = deletion(asked)?;
-    let (object, _) = found(context, asked).await?;
-    let is = object["metadata"]["uid"].as_str().unwrap_or_default();
-    if let Some(uid) = uid.filter(|uid| uid.0 != is) {
-        let why =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}");
-        return Err(ApiStatus::conflict(info, name, &why));
-    }
+    let deletion = deletion(asked)?;
+    let object = found(context, asked).await?;
+    deletion.check(asked, &object)?;
     if existing(context, key_of(asked, name)).await?.is_none() {
         let message =
             format!("{} {name:?} comes with Muster and cannot be deleted", info.qualified());
         return Err(ApiStatus::new(StatusReason::MethodNotAllowed, message).about(info, name));
     }
-    if !dry {
-        let delete = DeleteObject { key: key_of(asked, name), uid: Some(Uid(is.to_owned())) };
+    if !deletion.dry {
+        let uid = Some(Uid(uid(&object).to_owned()));
+        let delete = DeleteObject { key: key_of(asked, name), uid };
         let done = context.brain.submit(None, Body::DeleteObject(delete)).await;
         done.map_err(|error| refused(asked, (name, &error)))?;
     }
-    Ok(answer::json(200, &answer::deleted(info, name, is)))
+    Ok(answer::json(200, &answer::deleted(info, name, uid(&object))))
 }
 
 /// Deletes what a list would show, except for what comes with Muster.
 pub(super) async fn delete_all(context: &RestContext, asked: &Asked) -> Result<Answer, ApiStatus> {
     let info = asked.target.info();
-    let Deletion { dry, .. } = deletion(asked)?;
-    let filter = Filter::of(&asked.query)?;
-    let namespace = asked.target.namespace.as_ref().map(|namespace| namespace.as_str());
-    let found = context.feed.read(|history| {
-        let all = history.list(asked.target.resource, namespace);
-        let wanted = all.filter(|(_, entry)| filter.matches(&entry.object));
-        wanted.map(|(key, entry)| (key.clone(), entry.object.clone())).collect::<Vec<_>>()
-    });
-    let found = found.await.map_err(|error| brain_status(&error))?;
-    let mut items = Vec::new();
-    for ((_, namespace, name), object) in found {
+    let dry = deletion(asked)?.dry;
+    let mut gone = Vec::new();
+    for ((_, namespace, name), entry) in matching(context, asked).await? {
         let key = ObjectKey { resource: info.qualified(), namespace, name };
-        let uid = object["metadata"]["uid"].as_str().map(|uid| Uid(uid.to_owned()));
+        let uid = Some(Uid(uid(&entry.object).to_owned()));
         if !dry {
             match context.brain.submit(None, Body::DeleteObject(DeleteObject { key, uid })).await {
                 Ok(_) => {}
@@ -298,30 +270,7 @@ pub(super) async fn delete_all(context: &RestContext, asked: &Asked) -> Result<A
                 Err(error) => return Err(brain_status(&error)),
             }
         }
-        items.push((*object).clone());
+        gone.push(entry.object);
     }
-    Ok(answer::json(
-        200,
-        &json!({
-            "kind": info.list_kind(),
-            "apiVersion": info.api_version(),
-            "metadata": {},
-            "items": items,
-        }),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_dns_subdomains() {
-        for name in ["a", "a-b.c", "kubeflow-trainer-public", "1"] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", "A", "a_b", "-a", "a-", "a..b", ".a", &*"a".repeat(254)] {
-            assert!(!is_name(name), "{name}");
-        }
-    }
+    Ok(deleted_all(info, gone.into_iter()))
 }

@@ -173,8 +173,7 @@ impl Watch {
     fn wants(&self, object: &Value) -> bool {
         let namespace = self.asked.target.namespace.as_ref();
         let is_there = namespace.is_none_or(|one| object["metadata"]["namespace"] == one.as_str());
-        let is_named = self.filter.name().is_none_or(|name| object["metadata"]["name"] == name);
-        is_there && is_named && self.filter.matches(object)
+        is_there && self.filter.matches(object)
     }
 
     /// A change, as it looks through the selectors: what does not match any more is gone.

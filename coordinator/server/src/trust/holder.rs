@@ -47,6 +47,8 @@ pub(crate) enum Error {
 }
 
 /// See the module's documentation. Cheap to clone.
+const OPERATOR_FILE: &str = "operator.pem";
+
 #[derive(Debug, Clone)]
 pub(crate) struct Trust {
     authority: Arc<Authority>,
@@ -54,21 +56,38 @@ pub(crate) struct Trust {
     directory: PathBuf,
 }
 
+fn trust_directory(data: &Path) -> PathBuf {
+    data.join("trust")
+}
+
+/// Where the trust of the HTTP door lies in the data directory of a member without TLS.
+fn https_directory(data: &Path) -> PathBuf {
+    data.join("https")
+}
+
+/// The certificate of whoever owns the data directory of a member with TLS.
+#[must_use]
+pub fn operator_path(data: &Path) -> PathBuf {
+    trust_directory(data).join(OPERATOR_FILE)
+}
+
+/// The certificate of the authority that the HTTP door's comes from, in a member's data directory.
+#[must_use]
+pub fn https_authority_path(data: &Path, is_tls: bool) -> PathBuf {
+    let directory = if is_tls { trust_directory(data) } else { https_directory(data) };
+    directory.join(muster_trust::CA_FILE)
+}
+
 impl Trust {
     /// Where it lies in a data directory.
     pub(crate) fn directory(data: &Path) -> PathBuf {
-        data.join("trust")
-    }
-
-    /// Where that of the HTTP door lies in the data directory of a member without TLS.
-    pub(crate) fn https_directory(data: &Path) -> PathBuf {
-        data.join("https")
+        trust_directory(data)
     }
 
     /// As [`Trust::open`], for the HTTP door of a member that otherwise has no TLS: clients of Kubernetes show no token in
     /// the clear.
     pub(crate) fn open_https(data: &Path, named: (&str, u64)) -> Result<Self, Error> {
-        Self::open_in(Self::https_directory(data), named, true)
+        Self::open_in(https_directory(data), named, true)
     }
 
     /// Reads the authority, or makes it where there is none and no other member could have it.
@@ -128,7 +147,7 @@ impl Trust {
 
     fn write_operator(&self) -> Result<(), Error> {
         let operator = self.certify(&Subject::User { name: OPERATOR.into() })?;
-        Ok(operator.store(&self.directory.join("operator.pem"))?)
+        Ok(operator.store(&self.directory.join(OPERATOR_FILE))?)
     }
 
     /// Renews what this member holds, for ever.
